@@ -1,0 +1,228 @@
+//! Guest RAM: one contiguous range of guest-physical memory, backed by host memory.
+//! Guests' harts write it while others read, so it is reached by atomics, never by `&[u8]`.
+//!
+//! One of the few modules with `unsafe`; everything it offers is bounds-checked and safe.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{
+    AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+    Ordering::{self, Relaxed, SeqCst},
+};
+
+use crate::address::GuestPhys;
+
+/// Guest RAM. It does not own the host memory: whoever made it with [`Ram::new`] keeps that
+/// alive and unmoved.
+#[derive(Debug)]
+pub struct Ram {
+    host: NonNull<u8>,
+    base: GuestPhys,
+    len: u64,
+}
+
+// SAFETY: all access through `Ram` is atomic (or byte-wise atomic) on memory that lives as long
+// as the `Ram` by the contract of `new`.
+unsafe impl Send for Ram {}
+// SAFETY: as above.
+unsafe impl Sync for Ram {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// An integer that RAM can hold: `u8`, `u16`, `u32`, `u64`.
+pub trait Cell: Copy + Eq + sealed::Sealed + Into<u64> + 'static {
+    /// Bytes in it.
+    const BYTES: u64;
+    /// The low bits of `value`.
+    fn truncate(value: u64) -> Self;
+    #[doc(hidden)]
+    unsafe fn load(at: *mut u8, order: Ordering) -> Self;
+    #[doc(hidden)]
+    unsafe fn store(at: *mut u8, value: Self, order: Ordering);
+    #[doc(hidden)]
+    unsafe fn compare_exchange(at: *mut u8, current: Self, new: Self) -> Result<Self, Self>;
+}
+
+macro_rules! cell {
+    ($int:ty, $atomic:ty) => {
+        impl sealed::Sealed for $int {}
+        impl Cell for $int {
+            const BYTES: u64 = size_of::<$int>() as u64;
+            #[inline(always)]
+            fn truncate(value: u64) -> Self {
+                value as $int
+            }
+            #[inline(always)]
+            unsafe fn load(at: *mut u8, order: Ordering) -> Self {
+                // SAFETY: the caller passes a valid, aligned place in guest RAM.
+                unsafe { <$atomic>::from_ptr(at.cast()) }.load(order)
+            }
+            #[inline(always)]
+            unsafe fn store(at: *mut u8, value: Self, order: Ordering) {
+                // SAFETY: as in `load`.
+                unsafe { <$atomic>::from_ptr(at.cast()) }.store(value, order)
+            }
+            #[inline(always)]
+            unsafe fn compare_exchange(
+                at: *mut u8,
+                current: Self,
+                new: Self,
+            ) -> Result<Self, Self> {
+                // SAFETY: as in `load`.
+                unsafe { <$atomic>::from_ptr(at.cast()) }
+                    .compare_exchange(current, new, SeqCst, SeqCst)
+            }
+        }
+    };
+}
+cell!(u8, AtomicU8);
+cell!(u16, AtomicU16);
+cell!(u32, AtomicU32);
+cell!(u64, AtomicU64);
+
+impl Ram {
+    /// RAM at `base` of `len` bytes, backed by the host memory at `host`.
+    ///
+    /// # Safety
+    /// `host` points to `len` bytes, aligned to 4096, readable and writable, valid and reached
+    /// only through this `Ram` (or other atomics) for as long as it lives.
+    pub const unsafe fn new(host: NonNull<u8>, base: GuestPhys, len: u64) -> Self {
+        Self { host, base, len }
+    }
+    /// Where RAM starts.
+    #[inline(always)]
+    pub const fn base(&self) -> GuestPhys {
+        self.base
+    }
+    /// How many bytes it has.
+    #[inline(always)]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+    /// Whether there is no RAM at all.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The host address of the first byte, for engines that map it.
+    pub const fn host(&self) -> NonNull<u8> {
+        self.host
+    }
+    /// The offset from the base, if all `bytes` from `addr` are RAM.
+    #[inline(always)]
+    pub const fn offset(&self, addr: GuestPhys, bytes: u64) -> Option<u64> {
+        let offset = addr.0.wrapping_sub(self.base.0);
+        if offset < self.len && bytes <= self.len - offset {
+            Some(offset)
+        } else {
+            None
+        }
+    }
+    #[inline(always)]
+    fn cell<T: Cell>(&self, offset: u64) -> Option<*mut u8> {
+        if offset & (T::BYTES - 1) == 0 && offset < self.len && self.len - offset >= T::BYTES {
+            // SAFETY: the offset is inside the host memory.
+            Some(unsafe { self.host.as_ptr().add(offset as usize) })
+        } else {
+            None
+        }
+    }
+    /// Reads an aligned integer at `offset` from the base; `None` if it is not all in RAM or
+    /// not aligned.
+    #[inline(always)]
+    pub fn load_at<T: Cell>(&self, offset: u64) -> Option<T> {
+        // SAFETY: `cell` has checked place and alignment.
+        self.cell::<T>(offset)
+            .map(|at| unsafe { T::load(at, Relaxed) })
+    }
+    /// Writes an aligned integer at `offset` from the base.
+    #[inline(always)]
+    pub fn store_at<T: Cell>(&self, offset: u64, value: T) -> Option<()> {
+        // SAFETY: `cell` has checked place and alignment.
+        self.cell::<T>(offset)
+            .map(|at| unsafe { T::store(at, value, Relaxed) })
+    }
+    /// Replaces `current` by `new` in one atomic step. `Ok` and `Err` hold what was there.
+    #[inline]
+    pub fn compare_exchange_at<T: Cell>(
+        &self,
+        offset: u64,
+        current: T,
+        new: T,
+    ) -> Option<Result<T, T>> {
+        // SAFETY: `cell` has checked place and alignment.
+        self.cell::<T>(offset)
+            .map(|at| unsafe { T::compare_exchange(at, current, new) })
+    }
+    /// Reads an aligned integer at a guest-physical address.
+    #[inline]
+    pub fn load<T: Cell>(&self, addr: GuestPhys) -> Option<T> {
+        self.load_at(addr.0.wrapping_sub(self.base.0))
+    }
+    /// Writes an aligned integer at a guest-physical address.
+    #[inline]
+    pub fn store<T: Cell>(&self, addr: GuestPhys, value: T) -> Option<()> {
+        self.store_at(addr.0.wrapping_sub(self.base.0), value)
+    }
+    /// As [`Ram::compare_exchange_at`], at a guest-physical address.
+    pub fn compare_exchange<T: Cell>(
+        &self,
+        addr: GuestPhys,
+        current: T,
+        new: T,
+    ) -> Option<Result<T, T>> {
+        self.compare_exchange_at(addr.0.wrapping_sub(self.base.0), current, new)
+    }
+    /// Copies out of RAM, of any length and alignment; `None`, and nothing read, if it is not
+    /// all in RAM.
+    pub fn read(&self, addr: GuestPhys, into: &mut [u8]) -> Option<()> {
+        let mut offset = self.offset(addr, into.len() as u64)?;
+        let mut rest = into;
+        while !rest.is_empty() {
+            if offset & 7 == 0 && rest.len() >= 8 {
+                let (head, tail) = rest.split_at_mut(8);
+                head.copy_from_slice(&self.load_at::<u64>(offset)?.to_le_bytes());
+                offset += 8;
+                rest = tail;
+            } else {
+                let (head, tail) = rest.split_at_mut(1);
+                head[0] = self.load_at::<u8>(offset)?;
+                offset += 1;
+                rest = tail;
+            }
+        }
+        Some(())
+    }
+    /// Copies into RAM, of any length and alignment; `None`, and nothing written, if it is not
+    /// all in RAM.
+    pub fn write(&self, addr: GuestPhys, from: &[u8]) -> Option<()> {
+        let mut offset = self.offset(addr, from.len() as u64)?;
+        let mut rest = from;
+        while let Some((&first, tail)) = rest.split_first() {
+            if offset & 7 == 0
+                && let Some((head, tail)) = rest.split_first_chunk::<8>()
+            {
+                self.store_at::<u64>(offset, u64::from_le_bytes(*head))?;
+                offset += 8;
+                rest = tail;
+            } else {
+                self.store_at::<u8>(offset, first)?;
+                offset += 1;
+                rest = tail;
+            }
+        }
+        Some(())
+    }
+    /// Fills a range with one byte; `None`, and nothing written, if it is not all in RAM.
+    pub fn fill(&self, addr: GuestPhys, len: u64, byte: u8) -> Option<()> {
+        self.offset(addr, len)?;
+        let chunk = [byte; 512];
+        let mut done = 0;
+        while done < len {
+            let part = (len - done).min(512);
+            self.write(addr.offset(done), chunk.get(..part as usize)?)?;
+            done += part;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,63 @@
+//! What stands behind the devices, given by the host: disks, networks, consoles, entropy.
+//! The same device serves a file on Linux and a RAM disk on bare metal.
+
+/// A backend could not do what was asked; the guest sees an I/O error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the host could not do the transfer")]
+pub struct BackendError;
+
+/// Result of a backend's work.
+pub type BackendResult<T = ()> = Result<T, BackendError>;
+
+/// The disk behind a block device. Offsets and lengths are in bytes and stay within `len()`,
+/// which the device has checked.
+pub trait BlockBackend: Send {
+    /// The size in bytes.
+    fn len(&self) -> u64;
+    /// Whether there is no room at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Whether writes are refused.
+    fn read_only(&self) -> bool;
+    /// Fills `into` from `offset`.
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> BackendResult;
+    /// Writes `from` at `offset`.
+    fn write(&mut self, offset: u64, from: &[u8]) -> BackendResult;
+    /// Makes all earlier writes durable.
+    fn flush(&mut self) -> BackendResult;
+    /// The range is not needed any more; what it then reads as is free.
+    fn discard(&mut self, offset: u64, len: u64) -> BackendResult;
+    /// The range reads as zeroes from now on; `may_unmap` allows giving the space back.
+    fn write_zeroes(&mut self, offset: u64, len: u64, may_unmap: bool) -> BackendResult;
+}
+
+/// The network behind a network device: whole Ethernet frames.
+pub trait NetBackend: Send {
+    /// Sends a frame; a frame that cannot be sent is dropped.
+    fn send(&mut self, frame: &[u8]);
+    /// Takes the next frame that came in, if there is one and it fits; returns its length.
+    /// Never waits. A frame larger than `into` is dropped.
+    fn receive(&mut self, into: &mut [u8]) -> Option<usize>;
+}
+
+/// The terminal behind a serial port or console.
+pub trait ConsoleBackend: Send {
+    /// Shows `bytes`. What cannot be shown is dropped rather than waited for.
+    fn write(&mut self, bytes: &[u8]);
+    /// Takes typed bytes, as many as there are and fit; never waits.
+    fn read(&mut self, into: &mut [u8]) -> usize;
+}
+
+/// Random bytes.
+pub trait EntropyBackend: Send {
+    /// Fills `into`.
+    fn fill(&mut self, into: &mut [u8]) -> BackendResult;
+}
+
+/// The host memory behind guest RAM, for a balloon.
+pub trait MemoryBackend: Send {
+    /// The guest does not need this range now: the host may take its memory. It reads as zero
+    /// (or as it was) when touched again. Offsets are from the start of RAM.
+    fn release(&mut self, offset: u64, len: u64);
+}
