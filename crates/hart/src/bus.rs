@@ -2,6 +2,7 @@
 //! and the wires by which the machine calls for its attention.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::task::Waker;
 
 use crate::address::GuestPhys;
 use crate::ram::Ram;
@@ -110,6 +111,8 @@ pub struct Lines {
     requests: AtomicU32,
     /// The ACLINT's compare register for this hart; MTIP is `time >= mtimecmp`.
     mtimecmp: AtomicU64,
+    /// Ends the sleep of whoever runs this hart and has nothing to do.
+    waker: Option<Waker>,
 }
 
 impl Default for Lines {
@@ -125,6 +128,15 @@ impl Lines {
             pending: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             mtimecmp: AtomicU64::new(u64::MAX),
+            waker: None,
+        }
+    }
+    /// As [`Lines::new`]; every [`Lines::request`] also calls `waker`, so that a thread may
+    /// sleep while its hart waits for an interrupt.
+    pub fn with_waker(waker: Waker) -> Self {
+        Self {
+            waker: Some(waker),
+            ..Self::new()
         }
     }
     /// The `mip` bits now driven.
@@ -162,7 +174,10 @@ impl Lines {
     }
     /// Asks for work of the hart (bits of [`request`]).
     pub fn request(&self, bits: u32) {
-        self.requests.fetch_or(bits, Ordering::AcqRel);
+        self.requests.fetch_or(bits, Ordering::SeqCst);
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
     }
     /// Whether anything is asked; the run loops look at this often.
     #[inline(always)]

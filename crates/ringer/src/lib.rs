@@ -1,0 +1,1 @@
+//! The hosted monitor: everything around the machine that needs an operating system.
