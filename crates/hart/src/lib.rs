@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod address;
 pub mod bus;
+pub mod float;
 pub mod persist;
 pub mod ram;
 
