@@ -4,7 +4,17 @@
 
 extern crate alloc;
 
+pub mod aclint;
 pub mod backend;
 pub mod clock;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod device;
 pub mod lock;
+pub mod memory_map;
+pub mod plic;
+pub mod power;
+pub mod rom;
+pub mod rtc;
+pub mod syscon;
+pub mod uart;
