@@ -1,18 +1,22 @@
 //! One suite that every device is put through: whatever a guest writes, nothing breaks, and
 //! state goes out and comes back whole.
 
+use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ptr::NonNull;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use ringer_hart::Width;
+use ringer_hart::persist::{Persist, PersistError};
+use ringer_hart::{BusFault, Ram, Width};
 
 use crate::backend::ConsoleBackend;
 use crate::device::{Device, InterruptController};
 use crate::lock::Lock;
+use crate::memory_map::RAM_BASE;
 
 /// All access sizes.
 pub const WIDTHS: [Width; 4] = [Width::Byte, Width::Half, Width::Word, Width::Double];
@@ -81,6 +85,40 @@ impl ConsoleBackend for SharedTerminal {
             *to = from;
         }
         count
+    }
+}
+
+/// RAM of `len` bytes, which lives until the test's process ends.
+pub fn test_ram(len: usize) -> Ram {
+    let layout = Layout::from_size_align(len, 4096).unwrap();
+    // SAFETY: the layout has a size; the memory is never given back.
+    let host = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
+    // SAFETY: `len` aligned bytes that nobody else knows of.
+    unsafe { Ram::new(host, RAM_BASE, len as u64) }
+}
+
+/// A device with a name and nothing else.
+pub struct Named(pub &'static str);
+
+impl Device for Named {
+    fn name(&self) -> &str {
+        self.0
+    }
+    fn load(&self, _offset: u64, _width: Width) -> Result<u64, BusFault> {
+        Err(BusFault)
+    }
+    fn store(&self, _offset: u64, _width: Width, _value: u64) -> Result<(), BusFault> {
+        Err(BusFault)
+    }
+    fn reset(&self) {}
+}
+
+impl Persist for Named {
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&self, _bytes: &[u8]) -> Result<(), PersistError> {
+        Ok(())
     }
 }
 

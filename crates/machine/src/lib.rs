@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod aclint;
 pub mod backend;
+pub mod board;
 pub mod clock;
 #[cfg(test)]
 pub(crate) mod conformance;
