@@ -1,2 +1,18 @@
 //! What RISC-V instructions, CSRs and page-table entries look like: data, no behaviour.
 #![no_std]
+
+mod compressed;
+pub mod csr;
+mod decode;
+mod encode;
+mod extension;
+mod format;
+mod insn;
+mod moves;
+pub mod pte;
+pub mod table;
+
+pub use decode::{decode, length};
+pub use encode::encode;
+pub use insn::Insn;
+pub use table::{Class, Extension, Format, Op};
