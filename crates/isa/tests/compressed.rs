@@ -12,7 +12,7 @@ fn has_alias(parcel: u16, expansion: &Insn) -> bool {
     match parcel & 0xe003 {
         0x4001 => rd == 0,                                       // c.li x0 is c.nop
         0x6001 => rd == 2 && (-32..32).contains(&expansion.imm), // c.addi16sp is c.addi sp
-        0x8002 => rd == 0 && parcel & 0x1000 != 0,               // c.add x0 is c.mv x0
+        0x8002 => rd == 0 && parcel & 0x107c > 0x1000,           // c.add x0 is c.mv x0
         _ => false,
     }
 }
