@@ -57,6 +57,11 @@ pub trait Bus: Sync {
         width: Width,
         value: u64,
     ) -> Result<(), BusFault>;
+    /// Fetches 16 bits of code from outside RAM: a boot ROM. Devices hold no code.
+    fn fetch(&self, addr: GuestPhys) -> Result<u16, BusFault> {
+        let _ = addr;
+        Err(BusFault)
+    }
     /// The machine's `mtime`, in ticks of its time base.
     fn time(&self) -> u64;
     /// The wires into hart `hart`.

@@ -6,10 +6,26 @@ extern crate alloc;
 
 pub mod address;
 pub mod bus;
+pub mod cause;
+pub mod counter;
+pub mod csr;
+mod execute;
 pub mod float;
+pub mod hart;
+pub mod interpret;
+pub mod memory;
+pub mod mode;
 pub mod persist;
+pub mod pmp;
 pub mod ram;
+mod state;
+mod step;
+pub mod translate;
+mod trap;
 
 pub use address::{GuestPhys, GuestVirt, PAGE_SHIFT, PAGE_SIZE};
+pub use hart::{Exit, Hart};
+pub use interpret::Interpreter;
+pub use mode::{Mode, Privilege};
 pub use bus::{Bus, BusFault, HartId, Lines, Width};
 pub use ram::Ram;

@@ -82,11 +82,15 @@ cell!(u32, AtomicU32);
 cell!(u64, AtomicU64);
 
 impl Ram {
+    /// No RAM at all.
+    pub const NONE: Self =
+        Self { host: NonNull::dangling(), base: GuestPhys(0), len: 0 };
+
     /// RAM at `base` of `len` bytes, backed by the host memory at `host`.
     ///
     /// # Safety
-    /// `host` points to `len` bytes, aligned to 4096, readable and writable, valid and reached
-    /// only through this `Ram` (or other atomics) for as long as it lives.
+    /// `host` points to `len` bytes, both aligned to 4096, readable and writable, valid and
+    /// reached only through this `Ram` (or other atomics) for as long as it lives.
     pub const unsafe fn new(host: NonNull<u8>, base: GuestPhys, len: u64) -> Self {
         Self { host, base, len }
     }
@@ -120,7 +124,8 @@ impl Ram {
     }
     #[inline(always)]
     fn cell<T: Cell>(&self, offset: u64) -> Option<*mut u8> {
-        if offset & (T::BYTES - 1) == 0 && offset < self.len && self.len - offset >= T::BYTES {
+        // `len` is a multiple of 4096, so an aligned cell that starts inside ends inside.
+        if offset & (T::BYTES - 1) == 0 && offset < self.len {
             // SAFETY: the offset is inside the host memory.
             Some(unsafe { self.host.as_ptr().add(offset as usize) })
         } else {

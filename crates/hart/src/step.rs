@@ -1,0 +1,51 @@
+//! One instruction at a time: the definition of execution.
+
+use ringer_isa::decode;
+
+use crate::bus::Bus;
+use crate::cause::Exception;
+use crate::execute::{Execution, Flow};
+use crate::hart::{Exit, Hart};
+use crate::memory::NoCache;
+
+impl Hart {
+    /// Executes exactly one instruction, with every architectural rule, or takes the exception
+    /// that it raises. Needs no heap and keeps no cache.
+    ///
+    /// Interrupts are not sampled here: [`Hart::take_interrupt`] does that, and whoever drives
+    /// the hart decides when. What the instruction did beyond the registers is in
+    /// [`Hart::effects`].
+    pub fn step<B: Bus + ?Sized>(&mut self, bus: &B) -> Option<Exit> {
+        let pc = self.pc;
+        let (execution, len) = match self.fetch(bus, &mut NoCache) {
+            Err(fault) => (Err(fault), 0),
+            Ok(bits) => match decode(bits) {
+                None => (Err(Exception::illegal(bits)), 0),
+                Some(insn) => (self.execute(bus, &mut NoCache, &insn, pc), insn.len),
+            },
+        };
+        self.complete(execution, pc, len)
+    }
+
+    /// Moves on after an instruction at `pc` of `len` bytes: the next one, a trap, or out.
+    #[inline]
+    pub(crate) fn complete(&mut self, execution: Execution, pc: u64, len: u8) -> Option<Exit> {
+        match execution {
+            Ok(Flow::Next | Flow::End) => self.pc = pc.wrapping_add(len.into()),
+            Ok(Flow::Jump) => {}
+            Ok(Flow::Leave(Exit::Wait)) => {
+                self.pc = pc.wrapping_add(len.into());
+                self.counts.retired += 1;
+                return Some(Exit::Wait);
+            }
+            // The instruction retires when the monitor has answered.
+            Ok(Flow::Leave(exit)) => return Some(exit),
+            Err(exception) => {
+                self.pc = pc;
+                return self.raise(exception);
+            }
+        }
+        self.counts.retired += 1;
+        None
+    }
+}
