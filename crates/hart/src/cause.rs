@@ -90,13 +90,23 @@ impl Exception {
     /// An illegal instruction; the trap value is its encoding.
     #[cold]
     pub const fn illegal(bits: u32) -> Self {
-        Self { cause: Cause::IllegalInstruction, tval: bits as u64 }
+        Self {
+            cause: Cause::IllegalInstruction,
+            tval: bits as u64,
+        }
     }
 }
 
 /// Interrupts from the most to the least urgent (Privileged 3.1.9), as `mip` bits.
-pub const INTERRUPT_PRIORITY: [u64; 7] =
-    [irq::MEI, irq::MSI, irq::MTI, irq::SEI, irq::SSI, irq::STI, irq::LCOFI];
+pub const INTERRUPT_PRIORITY: [u64; 7] = [
+    irq::MEI,
+    irq::MSI,
+    irq::MTI,
+    irq::SEI,
+    irq::SSI,
+    irq::STI,
+    irq::LCOFI,
+];
 
 /// How many interrupt codes there can be.
 pub const INTERRUPT_CODES: usize = 16;

@@ -107,7 +107,10 @@ impl Event {
 
     /// From a value written to `mhpmevent`; what is unknown counts nothing.
     pub fn from_selector(value: u64) -> Self {
-        Self::ALL.into_iter().find(|e| *e as u64 == value).unwrap_or(Self::None)
+        Self::ALL
+            .into_iter()
+            .find(|e| *e as u64 == value)
+            .unwrap_or(Self::None)
     }
 
     fn total(self, counts: &Counts) -> u64 {
@@ -142,7 +145,11 @@ impl Default for CounterFile {
         let mut events = [Event::None as u64; COUNTERS];
         events[CYCLE] = Event::Cycles as u64;
         events[INSTRET] = Event::Instructions as u64;
-        Self { base: [0; COUNTERS], events, inhibited: 0 }
+        Self {
+            base: [0; COUNTERS],
+            events,
+            inhibited: 0,
+        }
     }
 }
 

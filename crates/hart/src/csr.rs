@@ -30,7 +30,10 @@ pub struct CsrWrite {
 impl CsrWrite {
     /// Writes the whole register.
     pub const fn all(value: u64) -> Self {
-        Self { value, mask: u64::MAX }
+        Self {
+            value,
+            mask: u64::MAX,
+        }
     }
     /// What a register that held `old` is asked to hold.
     #[inline]
@@ -193,7 +196,10 @@ impl Hart {
         if self.csrs.menvcfg & menvcfg::STCE != 0 {
             allowed &= !irq::STI; // then STIP only tells of stimecmp
         }
-        let (set, clear) = (write.value & write.mask & allowed, !write.value & write.mask & allowed);
+        let (set, clear) = (
+            write.value & write.mask & allowed,
+            !write.value & write.mask & allowed,
+        );
         // SSIP is shared with other harts' IPIs, hence on the wires; SEIP and STIP are kept
         // apart from their wires, and reads show both together (3.1.9).
         let lines = bus.lines(self.id);
@@ -212,7 +218,11 @@ impl Hart {
     pub(crate) fn mstatus_read(&self) -> u64 {
         let status = self.csrs.mstatus;
         // VS joins once there is V.
-        if status & mstatus::FS == mstatus::FS { status | mstatus::SD } else { status }
+        if status & mstatus::FS == mstatus::FS {
+            status | mstatus::SD
+        } else {
+            status
+        }
     }
 
     /// Writes the fields of `mstatus` under `fields`, legalising each.
@@ -259,7 +269,9 @@ fn update(register: &mut u64, write: Option<CsrWrite>, legal: impl FnOnce(u64) -
 
 /// The `index` of a CSR in a run of `len` registers from `first`.
 fn in_run(csr: u16, first: u16, len: u16) -> Option<usize> {
-    (first..first + len).contains(&csr).then(|| usize::from(csr - first))
+    (first..first + len)
+        .contains(&csr)
+        .then(|| usize::from(csr - first))
 }
 
 /// Counters 3 to 31 in the runs `hpmcounter3…`, `mhpmcounter3…`, `mhpmevent3…`.

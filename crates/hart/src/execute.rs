@@ -221,7 +221,11 @@ impl Hart {
     /// A device may have been touched, which ends a block.
     #[inline(always)]
     pub(crate) fn after_access(&self) -> Flow {
-        if self.effects.is_empty() { Flow::Next } else { Flow::End }
+        if self.effects.is_empty() {
+            Flow::Next
+        } else {
+            Flow::End
+        }
     }
 
     #[inline(always)]

@@ -134,7 +134,10 @@ impl Hart {
         let services = self.services;
         *self = Self::new(self.id, pc);
         self.counts = counts;
-        self.services = Services { sbi: true, ..services };
+        self.services = Services {
+            sbi: true,
+            ..services
+        };
         self.mode = Mode::S;
         // All exceptions but the environment call from S-mode, which is for the SBI.
         self.csrs.medeleg = 0xb1ff;

@@ -32,7 +32,10 @@ impl Default for Interpreter {
 impl Interpreter {
     /// An interpreter with empty caches.
     pub fn new() -> Self {
-        Self { tlb: Tlb::new(), blocks: Blocks::new() }
+        Self {
+            tlb: Tlb::new(),
+            blocks: Blocks::new(),
+        }
     }
 
     /// Executes up to `budget` instructions; one that traps counts too.
@@ -116,7 +119,11 @@ impl Interpreter {
             *left -= 1;
             return hart.step(bus);
         };
-        let block = block.get(..usize::try_from(*left).unwrap_or(usize::MAX).min(block.len()))?;
+        let block = block.get(
+            ..usize::try_from(*left)
+                .unwrap_or(usize::MAX)
+                .min(block.len()),
+        )?;
         loop {
             let (executed, exit) = execute_run(hart, bus, tlb, block);
             *left -= executed;

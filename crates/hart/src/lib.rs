@@ -24,8 +24,8 @@ pub mod translate;
 mod trap;
 
 pub use address::{GuestPhys, GuestVirt, PAGE_SHIFT, PAGE_SIZE};
+pub use bus::{Bus, BusFault, HartId, Lines, Width};
 pub use hart::{Exit, Hart};
 pub use interpret::Interpreter;
 pub use mode::{Mode, Privilege};
-pub use bus::{Bus, BusFault, HartId, Lines, Width};
 pub use ram::Ram;

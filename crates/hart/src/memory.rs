@@ -105,7 +105,9 @@ impl Hart {
         self.counts.device_loads += 1;
         self.effects |= Effects::DEVICE;
         let value = bus.load(self.id, phys, width);
-        value.map(|v| v & width.mask()).map_err(|_| Exception::new(Cause::LoadAccess, va))
+        value
+            .map(|v| v & width.mask())
+            .map_err(|_| Exception::new(Cause::LoadAccess, va))
     }
 
     #[cold]
@@ -266,7 +268,9 @@ impl Hart {
         let phys = self.locate_code(bus, cache, va)?;
         match bus.ram().load::<u16>(phys) {
             Some(parcel) => Ok(parcel),
-            None => bus.fetch(phys).map_err(|_| Exception::new(Cause::FetchAccess, va)),
+            None => bus
+                .fetch(phys)
+                .map_err(|_| Exception::new(Cause::FetchAccess, va)),
         }
     }
 

@@ -36,11 +36,20 @@ pub struct Mode {
 
 impl Mode {
     /// Machine mode.
-    pub const M: Self = Self { privilege: Privilege::Machine, virtualised: false };
+    pub const M: Self = Self {
+        privilege: Privilege::Machine,
+        virtualised: false,
+    };
     /// Supervisor mode; HS where there is H.
-    pub const S: Self = Self { privilege: Privilege::Supervisor, virtualised: false };
+    pub const S: Self = Self {
+        privilege: Privilege::Supervisor,
+        virtualised: false,
+    };
     /// User mode.
-    pub const U: Self = Self { privilege: Privilege::User, virtualised: false };
+    pub const U: Self = Self {
+        privilege: Privilege::User,
+        virtualised: false,
+    };
 
     /// A short name: `M`, `S`, `U`, `VS`, `VU`.
     pub const fn name(self) -> &'static str {

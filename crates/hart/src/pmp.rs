@@ -100,14 +100,26 @@ impl Pmp {
         {
             let start = address << 2;
             *range = match config >> A_SHIFT & 3 {
-                1 if below < start => Some(Range { first: below, last: start - 1, config }),
-                2 => Some(Range { first: start, last: start + 3, config }),
+                1 if below < start => Some(Range {
+                    first: below,
+                    last: start - 1,
+                    config,
+                }),
+                2 => Some(Range {
+                    first: start,
+                    last: start + 3,
+                    config,
+                }),
                 3 => {
                     // The number of trailing ones gives the size: 8 bytes for none.
                     let ones = address.trailing_ones();
                     let size_mask = (8u64 << ones).wrapping_sub(1);
                     let first = start & !size_mask;
-                    Some(Range { first, last: first | size_mask, config })
+                    Some(Range {
+                        first,
+                        last: first | size_mask,
+                        config,
+                    })
                 }
                 _ => None,
             };

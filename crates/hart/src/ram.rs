@@ -83,8 +83,11 @@ cell!(u64, AtomicU64);
 
 impl Ram {
     /// No RAM at all.
-    pub const NONE: Self =
-        Self { host: NonNull::dangling(), base: GuestPhys(0), len: 0 };
+    pub const NONE: Self = Self {
+        host: NonNull::dangling(),
+        base: GuestPhys(0),
+        len: 0,
+    };
 
     /// RAM at `base` of `len` bytes, backed by the host memory at `host`.
     ///

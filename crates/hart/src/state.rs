@@ -105,7 +105,10 @@ impl Hart {
     /// Reads back what [`Hart::save`] wrote. CSRs come in through the same legalisation as the
     /// guest's own writes, so a forged state can hold nothing that a guest could not set up.
     pub fn restore(bytes: &[u8]) -> Result<Self, PersistError> {
-        let damaged = |reason: &str| PersistError::Damaged { part: PART, reason: reason.into() };
+        let damaged = |reason: &str| PersistError::Damaged {
+            part: PART,
+            reason: reason.into(),
+        };
         let state: HartState = persist::decode(PART, bytes)?;
         let id = usize::try_from(state.id).map_err(|_| damaged("no such hart number"))?;
         let privilege = Privilege::from_bits(state.privilege.into())
@@ -115,7 +118,10 @@ impl Hart {
         hart.x = state.x;
         hart.x[0] = 0;
         hart.f = state.f;
-        hart.mode = Mode { privilege, virtualised: false };
+        hart.mode = Mode {
+            privilege,
+            virtualised: false,
+        };
         hart.reservation = match state.reservation {
             None => None,
             Some((addr, value, width)) => {
@@ -124,7 +130,11 @@ impl Hart {
                     3 => Width::Double,
                     _ => return Err(damaged("no such reservation width")),
                 };
-                Some(Reservation { addr: GuestPhys(addr), width, value })
+                Some(Reservation {
+                    addr: GuestPhys(addr),
+                    width,
+                    value,
+                })
             }
         };
         let mut wanted = Csrs::default();
@@ -136,7 +146,10 @@ impl Hart {
         hart.csrs.counters.legalise();
         hart.csrs.pmp = Pmp::from_registers(state.pmp_config, state.pmp_address);
         hart.counts = state.counts;
-        hart.services = Services { sbi: state.sbi, semihosting: state.semihosting };
+        hart.services = Services {
+            sbi: state.sbi,
+            semihosting: state.semihosting,
+        };
         hart.effects = Effects::all();
         Ok(hart)
     }

@@ -92,7 +92,10 @@ impl Hart {
         let status = self.csrs.mstatus;
         let mode = if status & mstatus::MPRV != 0 {
             let privilege = Privilege::from_bits((status & mstatus::MPP) >> mstatus::MPP_SHIFT);
-            Mode { privilege: privilege.unwrap_or(Privilege::User), virtualised: false }
+            Mode {
+                privilege: privilege.unwrap_or(Privilege::User),
+                virtualised: false,
+            }
         } else {
             self.mode
         };
@@ -148,7 +151,12 @@ impl Hart {
             satp::MODE_SV39 => 3,
             satp::MODE_SV48 => 4,
             satp::MODE_SV57 => 5,
-            _ => return Ok(Translation { phys: GuestPhys(va.0), leaf_size: u64::MAX }),
+            _ => {
+                return Ok(Translation {
+                    phys: GuestPhys(va.0),
+                    leaf_size: u64::MAX,
+                });
+            }
         };
         let page_fault = || Exception::new(access.page_fault(), va.0);
         let access_fault = || Exception::new(access.access_fault(), va.0);
@@ -165,12 +173,20 @@ impl Hart {
             let shift = PAGE_SHIFT + 9 * level;
             let entry_at = GuestPhys(table + ((va.0 >> shift & 0x1ff) << 3));
             // The walk's own accesses are a supervisor's, to memory (Privileged 3.7.1).
-            if !self.csrs.pmp.allows(entry_at, 8, Access::Load, Privilege::Supervisor) {
+            if !self
+                .csrs
+                .pmp
+                .allows(entry_at, 8, Access::Load, Privilege::Supervisor)
+            {
                 return Err(access_fault());
             }
             let bits = bus.ram().load::<u64>(entry_at).ok_or_else(access_fault)?;
             let entry = Pte(bits);
-            watch(WalkStep { level, entry_at, entry });
+            watch(WalkStep {
+                level,
+                entry_at,
+                entry,
+            });
 
             if !entry.valid() || (entry.writable() && !entry.readable()) || entry.reserved() != 0 {
                 return Err(page_fault());
@@ -213,7 +229,11 @@ impl Hart {
                     return Err(page_fault());
                 }
                 if update {
-                    if !self.csrs.pmp.allows(entry_at, 8, Access::Store, Privilege::Supervisor) {
+                    if !self
+                        .csrs
+                        .pmp
+                        .allows(entry_at, 8, Access::Store, Privilege::Supervisor)
+                    {
                         return Err(access_fault());
                     }
                     let swapped = bus
@@ -228,7 +248,10 @@ impl Hart {
                 }
             }
             let phys = base & !(leaf_size - 1) | va.0 & (leaf_size - 1);
-            return Ok(Translation { phys: GuestPhys(phys), leaf_size });
+            return Ok(Translation {
+                phys: GuestPhys(phys),
+                leaf_size,
+            });
         }
     }
 
@@ -244,16 +267,6 @@ impl Hart {
                 Access::Load => leaf.readable() || (context.mxr && leaf.executable()),
                 Access::Store => leaf.writable(),
             }
-    }
-
-    /// Whether the PMP lets the whole page around `phys` be cached for this access.
-    pub(crate) fn page_verdict(
-        &self,
-        phys: GuestPhys,
-        access: Access,
-        context: &AccessContext,
-    ) -> crate::pmp::PageVerdict {
-        self.csrs.pmp.page(phys, access, context.mode.privilege)
     }
 }
 

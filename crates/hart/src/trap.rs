@@ -51,7 +51,10 @@ impl Hart {
         } else {
             return false;
         };
-        let Some(bit) = INTERRUPT_PRIORITY.into_iter().find(|bit| candidates & bit != 0) else {
+        let Some(bit) = INTERRUPT_PRIORITY
+            .into_iter()
+            .find(|bit| candidates & bit != 0)
+        else {
             return false;
         };
         let code = u64::from(bit.trailing_zeros());
@@ -152,8 +155,11 @@ impl Hart {
             Privilege::Supervisor if status & mstatus::TSR != 0 => return None,
             _ => {}
         }
-        let previous =
-            if status & mstatus::SPP != 0 { Privilege::Supervisor } else { Privilege::User };
+        let previous = if status & mstatus::SPP != 0 {
+            Privilege::Supervisor
+        } else {
+            Privilege::User
+        };
         let mut new = status & !(mstatus::SIE | mstatus::SPP | mstatus::MPRV) | mstatus::SPIE;
         if status & mstatus::SPIE != 0 {
             new |= mstatus::SIE;
@@ -164,7 +170,10 @@ impl Hart {
     }
 
     fn resume(&mut self, privilege: Privilege, pc: u64) {
-        self.mode = Mode { privilege, virtualised: false };
+        self.mode = Mode {
+            privilege,
+            virtualised: false,
+        };
         self.pc = pc;
         self.reservation = None;
         self.effects |= Effects::CONTEXT | Effects::INTERRUPTS;

@@ -141,7 +141,9 @@ impl Hart {
         if let Some(index) = in_run(csr, number::MHPMEVENT3, HPM_COUNTERS) {
             let old = self.csrs.counters.event(index + 3);
             if let Some(write) = write {
-                self.csrs.counters.set_event(index + 3, write.onto(old), &self.counts);
+                self.csrs
+                    .counters
+                    .set_event(index + 3, write.onto(old), &self.counts);
             }
             return Ok(old);
         }
@@ -151,7 +153,9 @@ impl Hart {
     fn counter_write(&mut self, index: usize, write: Option<CsrWrite>) -> u64 {
         let old = self.csrs.counters.read(index, &self.counts);
         if let Some(write) = write {
-            self.csrs.counters.write(index, write.onto(old), &self.counts);
+            self.csrs
+                .counters
+                .write(index, write.onto(old), &self.counts);
         }
         old
     }

@@ -1,8 +1,6 @@
 //! CSRs of S-mode (Privileged chapter 12), most of them views of machine registers.
 
-use super::{
-    CsrWrite, IllegalCsr, legal_epc, legal_tvec, menvcfg, mstatus, number, satp, update,
-};
+use super::{CsrWrite, IllegalCsr, legal_epc, legal_tvec, menvcfg, mstatus, number, satp, update};
 use crate::bus::{Bus, irq};
 use crate::hart::{Effects, Hart};
 use crate::mode::Privilege;
@@ -10,12 +8,8 @@ use crate::mode::Privilege;
 /// The fields of `mstatus` that `sstatus` shows.
 const SSTATUS_READ: u64 = SSTATUS_WRITE | mstatus::UXL | mstatus::SD;
 /// The fields of `mstatus` that `sstatus` can write.
-const SSTATUS_WRITE: u64 = mstatus::SIE
-    | mstatus::SPIE
-    | mstatus::SPP
-    | mstatus::FS
-    | mstatus::SUM
-    | mstatus::MXR;
+const SSTATUS_WRITE: u64 =
+    mstatus::SIE | mstatus::SPIE | mstatus::SPP | mstatus::FS | mstatus::SUM | mstatus::MXR;
 /// `senvcfg` fields; PMM comes with the pointer-masking extension.
 const SENVCFG: u64 = menvcfg::FIOM | menvcfg::CBIE | menvcfg::CBCFE | menvcfg::CBZE;
 
@@ -54,8 +48,12 @@ impl Hart {
                 Ok(old)
             }
             number::STVEC => Ok(update(&mut self.csrs.stvec, write, legal_tvec)),
-            number::SCOUNTEREN => Ok(update(&mut self.csrs.scounteren, write, |v| v & 0xffff_ffff)),
-            number::SENVCFG => Ok(update(&mut self.csrs.senvcfg, write, |v| legal_cbie(v) & SENVCFG)),
+            number::SCOUNTEREN => Ok(update(&mut self.csrs.scounteren, write, |v| {
+                v & 0xffff_ffff
+            })),
+            number::SENVCFG => Ok(update(&mut self.csrs.senvcfg, write, |v| {
+                legal_cbie(v) & SENVCFG
+            })),
             number::SSCRATCH => Ok(update(&mut self.csrs.sscratch, write, |v| v)),
             number::SEPC => Ok(update(&mut self.csrs.sepc, write, legal_epc)),
             number::SCAUSE => Ok(update(&mut self.csrs.scause, write, |v| v)),
@@ -79,8 +77,12 @@ impl Hart {
                 if let Some(write) = write {
                     let new = write.onto(old);
                     // A write with an unsupported mode changes nothing at all (12.1.11).
-                    let modes =
-                        [satp::MODE_BARE, satp::MODE_SV39, satp::MODE_SV48, satp::MODE_SV57];
+                    let modes = [
+                        satp::MODE_BARE,
+                        satp::MODE_SV39,
+                        satp::MODE_SV48,
+                        satp::MODE_SV57,
+                    ];
                     if modes.contains(&(new >> satp::MODE_SHIFT)) {
                         self.csrs.satp = new;
                         self.effects |= Effects::CONTEXT;
@@ -95,5 +97,9 @@ impl Hart {
 
 /// CBIE value 2 is reserved: such a write leaves the field at 0.
 pub(super) fn legal_cbie(value: u64) -> u64 {
-    if value & menvcfg::CBIE == 2 << menvcfg::CBIE_SHIFT { value & !menvcfg::CBIE } else { value }
+    if value & menvcfg::CBIE == 2 << menvcfg::CBIE_SHIFT {
+        value & !menvcfg::CBIE
+    } else {
+        value
+    }
 }

@@ -58,7 +58,9 @@ impl Hart {
 
         let (size, combine) = match insn.op {
             Op::LrW => return Some(self.load_reserved::<u32, B, T>(bus, cache, insn, Width::Word)),
-            Op::LrD => return Some(self.load_reserved::<u64, B, T>(bus, cache, insn, Width::Double)),
+            Op::LrD => {
+                return Some(self.load_reserved::<u64, B, T>(bus, cache, insn, Width::Double));
+            }
             Op::ScW => {
                 return Some(self.store_conditional::<u32, B, T>(bus, cache, insn, Width::Word));
             }
@@ -128,7 +130,11 @@ impl Hart {
         let mut old = bus.ram().load_at::<C>(offset).ok_or_else(fault)?;
         loop {
             let new = combine(size.sign_extend(old.into()), operand);
-            match bus.ram().compare_exchange_at(offset, old, C::truncate(new)).ok_or_else(fault)? {
+            match bus
+                .ram()
+                .compare_exchange_at(offset, old, C::truncate(new))
+                .ok_or_else(fault)?
+            {
                 Ok(_) => break,
                 Err(current) => old = current,
             }

@@ -75,6 +75,10 @@ fn permute(table: u64, indices: u64, width: u32) -> u64 {
 /// The product of polynomials over GF(2).
 fn carryless(a: u64, b: u64) -> u128 {
     (0..64).fold(0, |product, bit| {
-        if b >> bit & 1 != 0 { product ^ u128::from(a) << bit } else { product }
+        if b >> bit & 1 != 0 {
+            product ^ u128::from(a) << bit
+        } else {
+            product
+        }
     })
 }

@@ -34,7 +34,11 @@ impl Hart {
     /// The rounding mode of an instruction. Reserved modes are illegal, also when they come
     /// from `frm`.
     fn rounding(&self, insn: &Insn) -> Result<Rounding, Exception> {
-        let bits = if insn.rm == DYNAMIC { (self.csrs.fcsr >> 5) as u8 & 7 } else { insn.rm };
+        let bits = if insn.rm == DYNAMIC {
+            (self.csrs.fcsr >> 5) as u8 & 7
+        } else {
+            insn.rm
+        };
         Rounding::from_bits(bits).ok_or_else(|| Exception::illegal(insn.bits))
     }
 
@@ -43,7 +47,11 @@ impl Hart {
 
         self.float_enabled(insn)?;
         // Only instructions with an rm field have a mode to be wrong about.
-        let rounding = if operation.rounds() { self.rounding(insn)? } else { Rounding::default() };
+        let rounding = if operation.rounds() {
+            self.rounding(insn)?
+        } else {
+            Rounding::default()
+        };
         let accrued = self.csrs.fcsr & 0x1f;
         let mut environment = FloatEnv {
             rounding,

@@ -165,9 +165,13 @@ impl Hart {
         let named = self.xr(insn.rs1);
         let block = named & !(CACHE_BLOCK - 1);
         // A fault names the address in the register, not the block's start.
-        let at_named = |fault: Exception| Exception { tval: named, ..fault };
-        let phys =
-            self.locate(bus, cache, block, CACHE_BLOCK, Access::Store).map_err(at_named)?;
+        let at_named = |fault: Exception| Exception {
+            tval: named,
+            ..fault
+        };
+        let phys = self
+            .locate(bus, cache, block, CACHE_BLOCK, Access::Store)
+            .map_err(at_named)?;
         bus.ram()
             .fill(phys, CACHE_BLOCK, 0)
             .ok_or_else(|| Exception::new(Cause::StoreAccess, named))?;

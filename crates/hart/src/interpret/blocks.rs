@@ -57,8 +57,18 @@ struct Jump {
     len: u32,
 }
 
-const NO_BLOCK: Block = Block { offset: 1, epoch: 0, first: 0, len: 0 };
-const NO_JUMP: Jump = Jump { pc: 1, stamp: 0, first: 0, len: 0 };
+const NO_BLOCK: Block = Block {
+    offset: 1,
+    epoch: 0,
+    first: 0,
+    len: 0,
+};
+const NO_JUMP: Jump = Jump {
+    pc: 1,
+    stamp: 0,
+    first: 0,
+    len: 0,
+};
 
 #[derive(Debug)]
 pub(super) struct Blocks {
@@ -118,7 +128,12 @@ impl Blocks {
             // A full arena may just have been dropped: the generation is read anew.
             let stamp = self.generation << 12 | tlb.fetch_context();
             if let Some(jump) = self.jumps.get_mut(index) {
-                *jump = Jump { pc, stamp, first, len };
+                *jump = Jump {
+                    pc,
+                    stamp,
+                    first,
+                    len,
+                };
             }
             (first, len)
         };
@@ -154,7 +169,12 @@ impl Blocks {
             }
         }
         let (first, len) = self.predecode(ram, offset)?;
-        *self.blocks.get_mut(index)? = Block { offset, epoch: self.epoch, first, len };
+        *self.blocks.get_mut(index)? = Block {
+            offset,
+            epoch: self.epoch,
+            first,
+            len,
+        };
         Some((first, len))
     }
 
@@ -181,10 +201,12 @@ impl Blocks {
         let mut at = offset;
         while self.arena.len() - first < BLOCK_LEN {
             // Not past the page: the next may lie elsewhere.
-            let Some(insn) = instruction_at(ram, at).and_then(decode) else { break };
+            let Some(insn) = instruction_at(ram, at).and_then(decode) else {
+                break;
+            };
             at += u64::from(insn.len);
             self.arena.push(insn);
-            if ends_block(insn.op) || at % PAGE_SIZE == 0 {
+            if ends_block(insn.op) || at.is_multiple_of(PAGE_SIZE) {
                 break;
             }
         }
@@ -203,7 +225,7 @@ fn instruction_at(ram: &Ram, offset: u64) -> Option<u32> {
     if ringer_isa::length(low) == 2 {
         return Some(low.into());
     }
-    if (offset + 2) % PAGE_SIZE == 0 {
+    if (offset + 2).is_multiple_of(PAGE_SIZE) {
         return None;
     }
     let high = ram.load_at::<u16>(offset + 2)?;

@@ -63,7 +63,12 @@ pub(super) struct Tlb {
 }
 
 fn table() -> Box<[Entry; ENTRIES]> {
-    Box::new([Entry { tag: INVALID, delta: 0 }; ENTRIES])
+    Box::new(
+        [Entry {
+            tag: INVALID,
+            delta: 0,
+        }; ENTRIES],
+    )
 }
 
 #[inline(always)]
@@ -107,7 +112,10 @@ impl Tlb {
             self.forget_all();
             self.next_name = 1;
             for table in [&mut self.load, &mut self.store, &mut self.fetch] {
-                table.fill(Entry { tag: INVALID, delta: 0 });
+                table.fill(Entry {
+                    tag: INVALID,
+                    delta: 0,
+                });
             }
         }
         self.fetch_context = self.name(fetch);
@@ -142,15 +150,24 @@ impl Tlb {
     /// must follow.
     pub fn fence(&mut self, fence: AddressFence) {
         match fence {
-            AddressFence { va: None, asid: None } => {
+            AddressFence {
+                va: None,
+                asid: None,
+            } => {
                 self.counts.flushes += 1;
                 self.forget_all();
             }
-            AddressFence { va: None, asid: Some(asid) } => {
+            AddressFence {
+                va: None,
+                asid: Some(asid),
+            } => {
                 self.counts.flushes += 1;
                 for context in self.contexts.iter_mut() {
                     let of_it = |c: &AccessContext| (c.satp >> satp::ASID_SHIFT) as u16 == asid;
-                    if context.as_ref().is_some_and(|(c, _)| c.satp != 0 && of_it(c)) {
+                    if context
+                        .as_ref()
+                        .is_some_and(|(c, _)| c.satp != 0 && of_it(c))
+                    {
                         *context = None;
                     }
                 }
@@ -207,7 +224,10 @@ impl TranslationCache for Tlb {
             Access::Store => (&mut self.store, self.data_context),
             Access::Fetch => (&mut self.fetch, self.fetch_context),
         };
-        table[slot(va)] = Entry { tag: page | context, delta: offset.wrapping_sub(page) };
+        table[slot(va)] = Entry {
+            tag: page | context,
+            delta: offset.wrapping_sub(page),
+        };
         if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
             self.remember_large(va, leaf_size);
         }
