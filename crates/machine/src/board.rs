@@ -333,6 +333,14 @@ impl Bus for Board {
             .store(offset, width, value & width.mask())
             .map_err(|BusFault| self.fault())
     }
+    fn fetch(&self, addr: GuestPhys) -> Result<u16, BusFault> {
+        // Of all that is not RAM, only the boot ROM holds code.
+        let (region, offset) = self.find(addr, Width::Half).ok_or_else(|| self.fault())?;
+        if region.span != memory_map::ROM {
+            return Err(self.fault());
+        }
+        region.device.load(offset, Width::Half).map(|parcel| parcel as u16)
+    }
     #[inline]
     fn time(&self) -> u64 {
         self.clock.ticks()
