@@ -2,6 +2,7 @@
 //! state goes out and comes back whole.
 
 use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -11,9 +12,11 @@ use core::ptr::NonNull;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use ringer_hart::persist::{Persist, PersistError};
-use ringer_hart::{BusFault, Ram, Width};
+use ringer_hart::{BusFault, Lines, Ram, Width};
 
 use crate::backend::ConsoleBackend;
+use crate::board::{Board, BoardBuilder};
+use crate::clock::VirtualClock;
 use crate::device::{Device, InterruptController};
 use crate::lock::Lock;
 use crate::memory_map::RAM_BASE;
@@ -95,6 +98,17 @@ pub fn test_ram(len: usize) -> Ram {
     let host = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
     // SAFETY: `len` aligned bytes that nobody else knows of.
     unsafe { Ram::new(host, RAM_BASE, len as u64) }
+}
+
+/// A board with a megabyte of RAM, with what `extend` adds.
+pub fn test_board(harts: usize, extend: impl FnOnce(BoardBuilder) -> BoardBuilder) -> Board {
+    let builder = BoardBuilder::new(
+        Arc::new(test_ram(1 << 20)),
+        (0..harts).map(|_| Lines::new()).collect(),
+        Arc::new(VirtualClock::default()),
+        Box::new(SharedTerminal::default()),
+    );
+    extend(builder).build().unwrap()
 }
 
 /// A device with a name and nothing else.

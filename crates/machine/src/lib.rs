@@ -7,10 +7,12 @@ extern crate alloc;
 pub mod aclint;
 pub mod backend;
 pub mod board;
+pub mod boot;
 pub mod clock;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod device;
+pub mod device_tree;
 pub mod lock;
 pub mod memory_map;
 pub mod plic;
