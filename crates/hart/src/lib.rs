@@ -10,6 +10,7 @@ pub mod cause;
 pub mod counter;
 pub mod csr;
 mod execute;
+pub mod extensions;
 pub mod float;
 pub mod hart;
 pub mod interpret;
