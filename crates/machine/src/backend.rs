@@ -1,6 +1,14 @@
 //! What stands behind the devices, given by the host: disks, networks, consoles, entropy.
 //! The same device serves a file on Linux and a RAM disk on bare metal.
 
+pub mod memory_disk;
+pub mod network;
+pub mod seeded_entropy;
+
+pub use memory_disk::MemoryDisk;
+pub use network::{Switch, SwitchPort};
+pub use seeded_entropy::SeededEntropy;
+
 /// A backend could not do what was asked; the guest sees an I/O error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the host could not do the transfer")]

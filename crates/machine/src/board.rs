@@ -339,7 +339,10 @@ impl Bus for Board {
         if region.span != memory_map::ROM {
             return Err(self.fault());
         }
-        region.device.load(offset, Width::Half).map(|parcel| parcel as u16)
+        region
+            .device
+            .load(offset, Width::Half)
+            .map(|parcel| parcel as u16)
     }
     #[inline]
     fn time(&self) -> u64 {

@@ -21,3 +21,4 @@ pub mod rom;
 pub mod rtc;
 pub mod syscon;
 pub mod uart;
+pub mod virtio;

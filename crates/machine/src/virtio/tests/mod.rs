@@ -1,0 +1,12 @@
+//! Tests that drive each device as a guest's driver does.
+
+mod blk;
+mod console;
+mod hostile;
+mod queue;
+mod transport;
+
+use super::feature::{EVENT_IDX, INDIRECT_DESC, VERSION_1};
+
+/// The ring features.
+const RING: u64 = VERSION_1 | INDIRECT_DESC | EVENT_IDX;
