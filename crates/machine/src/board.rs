@@ -31,9 +31,9 @@ pub enum BuildError {
     /// There is no hart, or more than the memory map has room for.
     #[error("a machine has 1 to {most} harts, not {0}", most = memory_map::MAX_HARTS)]
     Harts(usize),
-    /// RAM is elsewhere than the memory map has it, or wraps around.
+    /// RAM is elsewhere than the memory map has it, beyond all addresses, or ends in a page.
     #[error(
-        "RAM starts at {} and ends below 2^56, not at {base} with {len:#x} bytes",
+        "RAM is whole pages from {} to below 2^56, not {len:#x} bytes at {base}",
         memory_map::RAM_BASE
     )]
     Ram {
@@ -98,7 +98,8 @@ impl BoardBuilder {
             return Err(BuildError::Harts(lines.len()));
         }
         let (base, len) = (ram.base(), ram.len());
-        if base != memory_map::RAM_BASE || len > (1 << 56) - base.0 {
+        let whole_pages = len % ringer_hart::PAGE_SIZE == 0;
+        if base != memory_map::RAM_BASE || len > (1 << 56) - base.0 || !whole_pages {
             return Err(BuildError::Ram { base, len });
         }
         if virtio.len() > VIRTIO_SLOTS {
@@ -448,6 +449,41 @@ mod tests {
         let counts = board.access_counts();
         let uart = counts.iter().find(|c| c.device == "uart").unwrap();
         assert_eq!((uart.loads, uart.stores), (0, 2));
+    }
+
+    #[test]
+    fn code_is_fetched_from_the_rom_only() {
+        let (board, ..) = board(1);
+        board.set_handover(Handover {
+            firmware: memory_map::RAM_BASE,
+            device_tree: GuestPhys(0),
+            kernel: GuestPhys(0),
+        });
+        assert_eq!(board.fetch(GuestPhys(0x1000)), Ok(0x297));
+        assert_eq!(board.fetch(GuestPhys(0x1006)), Ok(0x0282));
+        for addr in [0x10_0000, 0xc20_0004, 0x1000_0000, 0] {
+            assert_eq!(board.fetch(GuestPhys(addr)), Err(BusFault));
+        }
+    }
+
+    /// A hart run from reset reaches the firmware with what it needs in its registers.
+    #[test]
+    fn the_reset_vector_runs() {
+        let (board, ..) = board(2);
+        board.set_handover(Handover {
+            firmware: GuestPhys(0x8000_1000),
+            device_tree: GuestPhys(0x8008_0000),
+            kernel: GuestPhys(0),
+        });
+        let mut hart = ringer_hart::Hart::new(1, memory_map::ROM.base.0);
+        for _ in 0..6 {
+            assert_eq!(hart.step(&board), None);
+        }
+        assert_eq!(hart.pc, 0x8000_1000);
+        assert_eq!(hart.x[10], 1);
+        assert_eq!(hart.x[11], 0x8008_0000);
+        let info = board.load(1, GuestPhys(hart.x[12]), Width::Double);
+        assert_eq!(info, Ok(0x4942_534f));
     }
 
     #[test]

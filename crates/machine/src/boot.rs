@@ -455,7 +455,6 @@ mod tests {
             initrd: Some(4096),
         };
         let guest = Guest {
-            extensions: &["i", "m"],
             command_line: "",
             initrd: None,
             seed: &[],
