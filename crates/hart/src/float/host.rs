@@ -55,13 +55,10 @@ macro_rules! host_arithmetic {
                 return None;
             }
             if !env.flags.contains(Flags::NX) {
-                // Knuth's TwoSum: the exact error of the sum, if nothing overflows on the way; if
-                // something does, the error comes out infinite or NaN.
+                // Knuth's TwoSum. If the sum is exact, so is each step, and the error is 0. If not,
+                // it is the error, not 0; or a step overflows, and it is infinite or NaN, not 0.
                 let rounded_b = sum - a;
                 let error = (a - (sum - rounded_b)) + (b - rounded_b);
-                if !error.is_finite() {
-                    return None;
-                }
                 if error != 0.0 {
                     env.raise(Flags::NX);
                 }

@@ -98,11 +98,9 @@ pub(super) fn round<F: Float>(env: &mut FloatEnv, negative: bool, exact: Magnitu
             env.raise(Flags::UF);
         }
     }
-    if exact.exponent > F::MAX_EXPONENT {
-        return overflow(env, negative);
-    }
     // The implicit one of `kept`, added rather than masked off, steps the stored exponent from 0 to
-    // 1 for a normal number, and so does a carry out of the fraction.
+    // 1 for a normal number, and so does a carry out of the fraction. No operation's exponent reaches
+    // 4096 above the smallest, so a result far too large does not wrap either.
     let stored_exponent = (exact.exponent.max(F::MIN_EXPONENT) - F::MIN_EXPONENT) as u64;
     let bits = (stored_exponent << F::FRACTION_BITS) + kept;
     if bits >= F::INFINITY_BITS {
