@@ -34,7 +34,8 @@ pub use host::{
 pub use integer::{round_to_integral, round_to_integral_exact, to_i32_modular};
 pub use multiply::mul_add;
 
-/// The definition of every operation that the host may shorten.
+/// The definition of every operation that the host may shorten. It is compiled to integer
+/// instructions only, so it runs where the floating-point registers hold a guest's state.
 pub mod soft {
     pub use super::add::{add, sub};
     pub use super::convert::convert;

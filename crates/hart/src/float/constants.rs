@@ -2,9 +2,9 @@
 
 use super::{F64, Float, FloatEnv, soft};
 
-/// The constants in double precision, which holds all of them exactly. Those that depend on the
+/// The constants as bits of double precision, which holds all of them exactly. Those that depend on the
 /// format are 1 (smallest normal), 30 (infinity) and 31 (NaN).
-const CONSTANTS: [f64; 32] = [
+const CONSTANTS: [u64; 32] = bits_of([
     -1.0,
     f64::MIN_POSITIVE,
     1.0 / 65536.0,
@@ -37,7 +37,19 @@ const CONSTANTS: [f64; 32] = [
     65536.0,
     f64::INFINITY,
     f64::NAN,
-];
+]);
+
+const SMALLEST_NORMAL: u64 = f64::MIN_POSITIVE.to_bits();
+
+const fn bits_of(numbers: [f64; 32]) -> [u64; 32] {
+    let mut bits = [0; 32];
+    let mut index = 0;
+    while index < 32 {
+        bits[index] = numbers[index].to_bits();
+        index += 1;
+    }
+    bits
+}
 
 /// FLI: the constant numbered by the low five bits of `index`, the instruction's rs1 field.
 ///
@@ -45,8 +57,8 @@ const CONSTANTS: [f64; 32] = [
 /// are subnormal.
 pub fn load_immediate<F: Float>(index: u8) -> F {
     match CONSTANTS[usize::from(index & 31)] {
-        f64::MIN_POSITIVE => F::from_bits(1 << F::FRACTION_BITS),
+        SMALLEST_NORMAL => F::from_bits(1 << F::FRACTION_BITS),
         // FLI raises no flags, whatever the conversion has raised.
-        constant => soft::convert(&mut FloatEnv::default(), F64(constant.to_bits())),
+        constant => soft::convert(&mut FloatEnv::default(), F64(constant)),
     }
 }

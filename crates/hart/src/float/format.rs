@@ -130,29 +130,30 @@ pub(super) enum Meaning {
 }
 
 /// Reads a bit pattern.
+#[inline]
 pub(super) fn meaning<F: Float>(value: F) -> Meaning {
     let bits = value.magnitude_bits();
     let fraction = bits & F::FRACTION_MASK;
     let stored_exponent = (bits >> F::FRACTION_BITS) as i32;
-    if bits == 0 {
+    if (F::FRACTION_MASK + 1..F::INFINITY_BITS).contains(&bits) {
+        let significand = (1 << 63) | (fraction << (63 - F::FRACTION_BITS));
+        Meaning::Nonzero(Magnitude {
+            exponent: stored_exponent - F::MAX_EXPONENT,
+            significand,
+        })
+    } else if bits == 0 {
         Meaning::Zero
-    } else if bits > F::INFINITY_BITS {
-        Meaning::Nan
-    } else if bits == F::INFINITY_BITS {
-        Meaning::Infinity
-    } else if stored_exponent == 0 {
+    } else if bits < F::INFINITY_BITS {
         let shift = fraction.leading_zeros();
         let exponent = F::MIN_EXPONENT - F::FRACTION_BITS as i32 + 63 - shift as i32;
         Meaning::Nonzero(Magnitude {
             exponent,
             significand: fraction << shift,
         })
+    } else if bits == F::INFINITY_BITS {
+        Meaning::Infinity
     } else {
-        let significand = (1 << 63) | (fraction << (63 - F::FRACTION_BITS));
-        Meaning::Nonzero(Magnitude {
-            exponent: stored_exponent - F::MAX_EXPONENT,
-            significand,
-        })
+        Meaning::Nan
     }
 }
 

@@ -85,7 +85,7 @@ pub fn round_to_integral<F: Float>(env: &mut FloatEnv, a: F) -> F {
 /// FROUNDNX (Zfa): `a` rounded to an integral value, raising inexact if that changed it.
 pub fn round_to_integral_exact<F: Float>(env: &mut FloatEnv, a: F) -> F {
     let (result, lost) = integral(env, a);
-    if lost != Lost::Nothing {
+    if !lost.is_nothing() {
         env.raise(Flags::NX);
     }
     result
@@ -93,10 +93,10 @@ pub fn round_to_integral_exact<F: Float>(env: &mut FloatEnv, a: F) -> F {
 
 fn integral<F: Float>(env: &mut FloatEnv, a: F) -> (F, Lost) {
     match meaning(a) {
-        Meaning::Nan => (env.propagate_nan(&[a]), Lost::Nothing),
-        Meaning::Infinity | Meaning::Zero => (a, Lost::Nothing),
+        Meaning::Nan => (env.propagate_nan(&[a]), Lost::NOTHING),
+        Meaning::Infinity | Meaning::Zero => (a, Lost::NOTHING),
         // Every number of at least this magnitude is an integer.
-        Meaning::Nonzero(x) if x.exponent >= F::FRACTION_BITS as i32 => (a, Lost::Nothing),
+        Meaning::Nonzero(x) if x.exponent >= F::FRACTION_BITS as i32 => (a, Lost::NOTHING),
         Meaning::Nonzero(x) => {
             let (integer, lost) = round_magnitude(x, env.rounding, a.is_negative());
             // Has at most as many bits as the significand, so this neither rounds nor raises.
@@ -131,7 +131,7 @@ fn to_integer<F: Float>(env: &mut FloatEnv, a: F, min: i128, max: i128) -> i128 
     let (magnitude, lost) = match meaning(a) {
         Meaning::Zero => return 0,
         // No format has more than 53 bits, so at this exponent there is no fraction to round.
-        Meaning::Nonzero(x) if x.exponent == 63 => (x.significand, Lost::Nothing),
+        Meaning::Nonzero(x) if x.exponent == 63 => (x.significand, Lost::NOTHING),
         Meaning::Nonzero(x) if x.exponent < 63 => round_magnitude(x, env.rounding, a.is_negative()),
         Meaning::Nan | Meaning::Infinity | Meaning::Nonzero(_) => {
             env.raise(Flags::NV);
@@ -147,7 +147,7 @@ fn to_integer<F: Float>(env: &mut FloatEnv, a: F, min: i128, max: i128) -> i128 
         env.raise(Flags::NV);
         return limit;
     }
-    if lost != Lost::Nothing {
+    if !lost.is_nothing() {
         env.raise(Flags::NX);
     }
     value

@@ -28,6 +28,9 @@ pub fn mul<F: Float>(env: &mut FloatEnv, a: F, b: F) -> F {
 pub fn mul_add<F: Float>(env: &mut FloatEnv, a: F, b: F, c: F) -> F {
     let negative = a.is_negative() != b.is_negative();
     match (meaning(a), meaning(b), meaning(c)) {
+        (Meaning::Nonzero(x), Meaning::Nonzero(y), Meaning::Nonzero(z)) => {
+            add_terms(env, product(negative, x, y), Term::new(c.is_negative(), z))
+        }
         // Invalid even when the addend is a quiet NaN (unprivileged manual, "Single-Precision
         // Floating-Point Computational Instructions").
         (Meaning::Infinity, Meaning::Zero, _) | (Meaning::Zero, Meaning::Infinity, _) => {
@@ -57,9 +60,6 @@ pub fn mul_add<F: Float>(env: &mut FloatEnv, a: F, b: F, c: F) -> F {
                 Some(magnitude) => round(env, negative, magnitude),
                 None => F::zero(negative),
             }
-        }
-        (Meaning::Nonzero(x), Meaning::Nonzero(y), Meaning::Nonzero(z)) => {
-            add_terms(env, product(negative, x, y), Term::new(c.is_negative(), z))
         }
     }
 }

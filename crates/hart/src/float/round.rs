@@ -30,24 +30,30 @@ impl Magnitude {
     }
 }
 
-/// What was cut off below the last kept bit, measured against half of that bit.
+/// What was cut off below the last kept bit, as a fraction of 2^64 of that bit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
-    Nothing,
-    BelowHalf,
-    Half,
-    AboveHalf,
-}
+pub(super) struct Lost(u64);
 
 impl Lost {
+    /// No bit that was set.
+    pub const NOTHING: Lost = Lost(0);
+    const HALF: u64 = 1 << 63;
+
+    /// Whether nothing was lost: the kept bits are exact.
+    pub fn is_nothing(self) -> bool {
+        self == Self::NOTHING
+    }
+
     /// Whether a kept magnitude must be incremented to make up for the loss.
+    #[inline]
     fn rounds_up(self, rounding: Rounding, negative: bool, odd: bool) -> bool {
         match rounding {
-            Rounding::NearestEven => self == Lost::AboveHalf || (self == Lost::Half && odd),
-            Rounding::NearestMaxMagnitude => matches!(self, Lost::Half | Lost::AboveHalf),
+            // No branches: to which side a result rounds is as good as random.
+            Rounding::NearestEven => self.0.saturating_add(u64::from(odd)) > Self::HALF,
+            Rounding::NearestMaxMagnitude => self.0 >= Self::HALF,
             Rounding::TowardZero => false,
-            Rounding::Down => negative && self != Lost::Nothing,
-            Rounding::Up => !negative && self != Lost::Nothing,
+            Rounding::Down => negative & !self.is_nothing(),
+            Rounding::Up => !negative & !self.is_nothing(),
         }
     }
 }
@@ -55,26 +61,21 @@ impl Lost {
 /// Shifts `significand` (nonzero) right by `shift`, rounds what is kept, and says what was lost.
 ///
 /// The result does not overflow as long as `shift` is not zero or nothing was lost.
+#[inline]
 pub(super) fn shift_and_round(
     significand: u64,
     shift: u32,
     rounding: Rounding,
     negative: bool,
 ) -> (u64, Lost) {
-    const HALF: u64 = 1 << 63;
-    let (kept, fraction) = match shift {
+    let (kept, lost) = match shift {
         0 => (significand, 0),
         1..64 => (significand >> shift, significand << (64 - shift)),
         64 => (0, significand),
-        // Below half of the last place whatever the bits are; only that it is not nothing counts.
+        // Less than half whatever the bits are; only that it is not nothing counts.
         _ => (0, 1),
     };
-    let lost = match fraction {
-        0 => Lost::Nothing,
-        HALF => Lost::Half,
-        _ if fraction < HALF => Lost::BelowHalf,
-        _ => Lost::AboveHalf,
-    };
+    let lost = Lost(lost);
     (
         kept + u64::from(lost.rounds_up(rounding, negative, kept & 1 != 0)),
         lost,
@@ -92,7 +93,7 @@ pub(super) fn round<F: Float>(env: &mut FloatEnv, negative: bool, exact: Magnitu
         negative,
     );
 
-    if lost != Lost::Nothing {
+    if !lost.is_nothing() {
         env.raise(Flags::NX);
         if below_normal > 0 && is_tiny_after_rounding::<F>(env.rounding, negative, exact) {
             env.raise(Flags::UF);
