@@ -1,2 +1,32 @@
 //! The project's own commands, run as `cargo xtask NAME`.
-fn main() {}
+
+mod debian;
+mod guests;
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the guests in guests/ and keep their images in guests/images.
+    Guests(guests::Arguments),
+    /// Build a Debian guest (kernel, initramfs, disk) in build/debian, and fetch firmware.
+    Debian(debian::Arguments),
+    /// Check that isa, hart and machine build for bare RISC-V, without std.
+    CheckNostd,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Guests(arguments) => guests::run(&arguments),
+        Command::Debian(arguments) => debian::run(&arguments),
+        Command::CheckNostd => toolchain::check_nostd(),
+    }
+}

@@ -106,7 +106,7 @@ impl Table {
         while at < end {
             let level = (0..3)
                 .rev()
-                .find(|l| at % (4096 << (9 * l)) == 0 && at + (4096 << (9 * l)) <= end)
+                .find(|l| at.is_multiple_of(4096 << (9 * l)) && at + (4096 << (9 * l)) <= end)
                 .unwrap_or(0);
             self.map(at.wrapping_add(offset), at, flags, level);
             at += 4096 << (9 * level);

@@ -91,7 +91,7 @@ impl Table {
             root: page(),
         };
         for gib in 0..4 {
-            *table.entry(gib << 30, 2) = leaf(gib << 30, pte::RWX | pte::READY);
+            table.set(gib << 30, leaf(gib << 30, pte::RWX | pte::READY), 2);
         }
         table
     }
@@ -107,28 +107,37 @@ impl Table {
         fence();
     }
 
-    /// The entry for `address` at `level`, with pointer entries made on the way.
-    pub fn entry(&self, address: usize, level: usize) -> &mut usize {
+    /// The place of the entry for `address` at `level`, with pointer entries made on the way.
+    fn entry(&self, address: usize, level: usize) -> *mut usize {
         let mut table = self.root;
         let mut at = self.scheme.levels() - 1;
         loop {
             let index = address >> (12 + 9 * at) & 511;
-            // SAFETY: tables come from `page`, and only hart 0 and the walker touch them.
-            let entry = unsafe { &mut *((table + 8 * index) as *mut usize) };
+            let entry = (table + 8 * index) as *mut usize;
             if at == level {
                 return entry;
             }
-            if *entry & pte::V == 0 {
-                *entry = leaf(page(), pte::V);
+            // SAFETY: tables come from `page`, and only hart 0 and the walker touch them.
+            unsafe {
+                if entry.read_volatile() & pte::V == 0 {
+                    entry.write_volatile(leaf(page(), pte::V));
+                }
+                table = entry.read_volatile() << 10 >> 20 << 12;
             }
-            table = *entry << 10 >> 20 << 12;
             at -= 1;
         }
     }
 
-    /// Maps one page of `level` and fences.
-    pub fn map(&self, address: usize, physical: usize, flags: usize, level: usize) {
-        *self.entry(address, level) = leaf(physical, flags);
+    /// Reads the entry for `address` at `level`.
+    pub fn get(&self, address: usize, level: usize) -> usize {
+        // SAFETY: as in `entry`.
+        unsafe { self.entry(address, level).read_volatile() }
+    }
+
+    /// Writes the entry for `address` at `level`, and fences.
+    pub fn set(&self, address: usize, entry: usize, level: usize) {
+        // SAFETY: as in `entry`.
+        unsafe { self.entry(address, level).write_volatile(entry) };
         fence();
     }
 }

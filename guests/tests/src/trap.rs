@@ -126,16 +126,10 @@ fn capture(frame: &mut Frame, trap: Trap) -> usize {
     unsafe { addr_of_mut!(LAST).write_volatile(Some(trap)) };
     match trap.cause {
         cause::FETCH_ACCESS | cause::FETCH_PAGE => frame.x[1],
-        // SAFETY: the instruction was fetched from here, through an identity mapping.
         _ => {
-            trap.epc
-                + unsafe {
-                    if (trap.epc as *const u16).read_volatile() & 3 == 3 {
-                        4
-                    } else {
-                        2
-                    }
-                }
+            // SAFETY: the instruction was fetched from here, through an identity mapping.
+            let start = unsafe { (trap.epc as *const u16).read_volatile() };
+            trap.epc + if start & 3 == 3 { 4 } else { 2 }
         }
     }
 }

@@ -1,0 +1,376 @@
+//! `cargo xtask debian`: a real Linux guest from Debian's riscv64 packages, and Debian's firmware.
+//!
+//! Nothing of the guest runs here: packages are only unpacked, and the initramfs is written by
+//! [`Initramfs`], so that no emulator is needed.
+
+use crate::toolchain::{Tool, debian_mirror, ensure_tools, root, say};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
+
+/// Options of `cargo xtask debian`.
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Fetch the packages again, even if they are there.
+    #[arg(long)]
+    fresh: bool,
+}
+
+const SUITE: &str = "trixie";
+const PACKAGES: &str = "linux-image-riscv64,busybox-static,opensbi,u-boot-qemu";
+/// Drivers that this kernel has as modules. Those they need are found out.
+const MODULES: &[&str] = &[
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio-rng",
+    "virtio_balloon",
+    "crc32c_generic",
+    "ext4",
+];
+const DISK_SIZE: &str = "64M";
+
+const TOOLS: &[Tool] = &[
+    ("mmdebstrap", "mmdebstrap"),
+    (
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+    ),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    ("mke2fs", "e2fsprogs"),
+    ("riscv64-linux-gnu-gcc", "gcc-riscv64-linux-gnu"),
+    (
+        "/usr/riscv64-linux-gnu/lib/libc.a",
+        "libc6-dev-riscv64-cross",
+    ),
+];
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let sh = Shell::new()?;
+    ensure_tools(&sh, TOOLS)?;
+    let build = root().join("build");
+    let (debian, firmware) = (build.join("debian"), build.join("firmware"));
+    let packages = debian.join("packages");
+    if arguments.fresh || !packages.join("usr/bin/busybox").exists() {
+        fetch(&sh, &packages)?;
+    } else {
+        say(&format!(
+            "using the packages in {} (--fresh fetches them again)",
+            packages.display()
+        ));
+    }
+
+    let kernel = only_entry(&packages.join("boot"), "vmlinux-")?;
+    fs::copy(&kernel, debian.join("Image"))?;
+    let version = kernel
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default()
+        .replace("vmlinux-", "");
+    say(&format!("Image: Linux {version}"));
+
+    let bench = debian.join("bench");
+    compile_bench(&sh, &bench)?;
+    let archive = initramfs(&sh, &packages, &version, &bench)?;
+    let plain = debian.join("initrd.cpio");
+    fs::write(&plain, &archive)?;
+    let compressed = debian.join("initrd.cpio.zst");
+    cmd!(sh, "zstd -q -f --rm -19 {plain} -o {compressed}")
+        .quiet()
+        .run()?;
+    say(&format!(
+        "initrd.cpio.zst: {} KiB, {} KiB unpacked",
+        fs::metadata(&compressed)?.len() / 1024,
+        archive.len() / 1024
+    ));
+
+    disk(&sh, &debian.join("disk.ext4"))?;
+    copy_firmware(&packages, &firmware)?;
+    say(&format!(
+        "done: {} and {}",
+        debian.display(),
+        firmware.display()
+    ));
+    Ok(())
+}
+
+/// Downloads and unpacks the packages with all they depend on.
+fn fetch(sh: &Shell, packages: &Path) -> Result<()> {
+    if packages.exists() {
+        fs::remove_dir_all(packages)
+            .with_context(|| format!("cannot remove {}", packages.display()))?;
+    }
+    fs::create_dir_all(packages)?;
+    say(&format!(
+        "fetching Debian {SUITE} for riscv64: {PACKAGES} (some 100 MB, a minute or so)"
+    ));
+    // One suite of this machine's own mirror; without one, mmdebstrap knows Debian's.
+    let sources = debian_mirror().map(|mirror| format!("deb {mirror} {SUITE} main"));
+    cmd!(
+        sh,
+        "mmdebstrap --quiet --architectures=riscv64 --variant=extract --include={PACKAGES} {SUITE} {packages} {sources...}"
+    )
+    .quiet()
+    .run()
+    .context("mmdebstrap failed; as an ordinary user it needs user namespaces, so try it as root")
+}
+
+/// The one file in a folder whose name starts with `prefix`.
+fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    fs::read_dir(folder)?
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| {
+            p.file_name()
+                .and_then(|n| n.to_str())
+                .is_some_and(|n| n.starts_with(prefix))
+        })
+        .with_context(|| format!("no {prefix}* in {}", folder.display()))
+}
+
+/// Compiles the benchmark for the guest, statically.
+fn compile_bench(sh: &Shell, to: &Path) -> Result<()> {
+    let sources = root().join("guests/bench");
+    let files: Vec<PathBuf> = sh
+        .read_dir(&sources)?
+        .into_iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "c"))
+        .collect();
+    // Without contraction to fused multiply-adds the results are the same on every machine.
+    cmd!(
+        sh,
+        "riscv64-linux-gnu-gcc -O2 -ffp-contract=off -static -s -o {to} {files...} -lm"
+    )
+    .quiet()
+    .run()
+    .context("the benchmark does not compile")
+}
+
+/// Puts the root file system in memory together.
+fn initramfs(sh: &Shell, packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
+    let mut archive = Initramfs::default();
+    for folder in [
+        "bin", "bench", "dev", "mnt", "modules", "proc", "sys", "tmp",
+    ] {
+        archive.folder(folder);
+    }
+    archive.device("dev/console", 5, 1);
+    archive.device("dev/null", 1, 3);
+    archive.file("init", &fs::read(root().join("guests/debian/init"))?, true);
+    archive.file(
+        "bin/busybox",
+        &fs::read(packages.join("usr/bin/busybox"))?,
+        true,
+    );
+    archive.link("bin/sh", "busybox");
+    archive.file("bench/bench", &fs::read(bench)?, true);
+    let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
+    let mut loaded: Vec<(String, Vec<u8>)> = Vec::new();
+    for name in MODULES {
+        modules.load(sh, name, &mut loaded)?;
+    }
+    let mut order = String::new();
+    for (name, bytes) in &loaded {
+        archive.file(&format!("modules/{name}.ko"), bytes, false);
+        order += &format!("{name}.ko\n");
+    }
+    archive.file("modules/order", order.as_bytes(), false);
+    let names: Vec<&str> = loaded.iter().map(|(name, _)| name.as_str()).collect();
+    say(&format!("modules, in order: {}", names.join(" ")));
+    Ok(archive.finish())
+}
+
+/// The kernel's modules by name; `-` and `_` are the same in names.
+struct Modules {
+    files: BTreeMap<String, PathBuf>,
+}
+
+impl Modules {
+    fn find(folder: &Path) -> Result<Modules> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![folder.join("kernel")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder)
+                .with_context(|| format!("no modules in {}", folder.display()))?
+            {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Some((name, _)) = path
+                    .file_name()
+                    .and_then(|n| n.to_str())
+                    .and_then(|n| n.split_once(".ko"))
+                {
+                    files.insert(name.replace('-', "_"), path);
+                }
+            }
+        }
+        Ok(Modules { files })
+    }
+
+    /// Appends a module behind those it needs.
+    fn load(&self, sh: &Shell, name: &str, loaded: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+        let name = name.replace('-', "_");
+        if loaded.iter().any(|(other, _)| *other == name) {
+            return Ok(());
+        }
+        let path = self
+            .files
+            .get(&name)
+            .with_context(|| format!("this kernel has no module {name}"))?;
+        let bytes = match path.extension().and_then(|e| e.to_str()) {
+            Some("ko") => fs::read(path)?,
+            Some("xz") => cmd!(sh, "xz -dc {path}").quiet().output()?.stdout,
+            _ => bail!("module {} is compressed in an unknown way", path.display()),
+        };
+        for needed in dependencies(&bytes) {
+            self.load(sh, &needed, loaded)?;
+        }
+        loaded.push((name, bytes));
+        Ok(())
+    }
+}
+
+/// The modules that a module names in its `depends=` record.
+fn dependencies(module: &[u8]) -> Vec<String> {
+    let record = b"\0depends=";
+    let Some(at) = module.windows(record.len()).position(|w| w == record) else {
+        return Vec::new();
+    };
+    let rest = &module[at + record.len()..];
+    let end = rest.iter().position(|&b| b == 0).unwrap_or(rest.len());
+    String::from_utf8_lossy(&rest[..end])
+        .split(',')
+        .filter(|n| !n.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A cpio archive in the `newc` form that the kernel unpacks; owner root, time zero.
+#[derive(Default)]
+struct Initramfs {
+    bytes: Vec<u8>,
+    entries: u32,
+}
+
+impl Initramfs {
+    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), data: &[u8]) {
+        self.entries += 1;
+        let length = data.len() as u32;
+        let fields = [
+            self.entries, // inode
+            mode,
+            0, // user
+            0, // group
+            1, // links
+            0, // time
+            length,
+            0, // the file's device
+            0,
+            device.0,
+            device.1,
+            name.len() as u32 + 1,
+            0, // checksum
+        ];
+        self.bytes.extend_from_slice(b"070701");
+        for field in fields {
+            self.bytes
+                .extend_from_slice(format!("{field:08x}").as_bytes());
+        }
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(0);
+        self.pad();
+        self.bytes.extend_from_slice(data);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn folder(&mut self, name: &str) {
+        self.entry(name, 0o040_755, (0, 0), &[]);
+    }
+
+    fn file(&mut self, name: &str, data: &[u8], executable: bool) {
+        self.entry(
+            name,
+            if executable { 0o100_755 } else { 0o100_644 },
+            (0, 0),
+            data,
+        );
+    }
+
+    fn link(&mut self, name: &str, to: &str) {
+        self.entry(name, 0o120_777, (0, 0), to.as_bytes());
+    }
+
+    fn device(&mut self, name: &str, major: u32, minor: u32) {
+        self.entry(name, 0o020_600, (major, minor), &[]);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.entry("TRAILER!!!", 0, (0, 0), &[]);
+        self.bytes
+    }
+}
+
+/// An ext4 file system for the guest to mount, with one file in it.
+fn disk(sh: &Shell, to: &Path) -> Result<()> {
+    let content = sh.create_temp_dir()?;
+    sh.write_file(
+        content.path().join("hello.txt"),
+        "Hello from the disk of a Ringer guest.\n",
+    )?;
+    if to.exists() {
+        fs::remove_file(to)?;
+    }
+    let folder = content.path();
+    cmd!(
+        sh,
+        "mke2fs -q -t ext4 -L ringer -d {folder} {to} {DISK_SIZE}"
+    )
+    .quiet()
+    .env(
+        "PATH",
+        format!(
+            "{}:/usr/sbin:/sbin",
+            std::env::var("PATH").unwrap_or_default()
+        ),
+    )
+    .run()
+    .context("mke2fs failed")?;
+    say(&format!("disk.ext4: {DISK_SIZE}, labelled `ringer`"));
+    Ok(())
+}
+
+/// Copies OpenSBI and U-Boot (for M-mode, and for S-mode behind OpenSBI).
+fn copy_firmware(packages: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    let opensbi = packages.join("usr/lib/riscv64-linux-gnu/opensbi/generic");
+    let u_boot = packages.join("usr/lib/u-boot");
+    let files = [
+        (opensbi.join("fw_jump.bin"), "fw_jump.bin"),
+        (opensbi.join("fw_jump.elf"), "fw_jump.elf"),
+        (opensbi.join("fw_dynamic.bin"), "fw_dynamic.bin"),
+        (opensbi.join("fw_dynamic.elf"), "fw_dynamic.elf"),
+        (u_boot.join("qemu-riscv64/u-boot.bin"), "u-boot.bin"),
+        (
+            u_boot.join("qemu-riscv64_smode/u-boot.bin"),
+            "u-boot-smode.bin",
+        ),
+    ];
+    for (from, name) in &files {
+        ensure!(from.exists(), "Debian's packages lack {}", from.display());
+        fs::copy(from, to.join(name))?;
+    }
+    say(&format!(
+        "firmware: {}",
+        files.map(|(_, name)| name).join(" ")
+    ));
+    Ok(())
+}
