@@ -1,2 +1,7 @@
 //! The `ringer` command.
-fn main() {}
+
+use clap::Parser;
+
+fn main() {
+    ringer::args::Args::parse();
+}

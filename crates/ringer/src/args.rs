@@ -1,0 +1,215 @@
+//! The command line's grammar, which is also the grammar of `--config` files.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+use crate::exit;
+use crate::size::Size;
+
+const EXAMPLES: &str = "\
+Examples:
+  ringer                                     the demo: a small guest that shows the machine
+  ringer run --kernel Image --initrd initramfs.cpio.gz
+                                             Linux, console on this terminal
+  ringer run --kernel Image --append \"root=/dev/vda rw\" --disk root.img --harts 4
+                                             Linux on a disk image, four harts
+  ringer run --bios fw_jump.bin --kernel Image
+                                             the same through OpenSBI as firmware
+  ringer run --bios rv64ui-p-add             an RISC-V test program: its result is the exit status
+  ringer run debian                          Debian, after `cargo xtask guests --debian`
+  ringer doctor                              what this computer offers, what is missing
+
+On the guest's console, Ctrl-A x quits, Ctrl-A c opens the monitor prompt, Ctrl-A h helps.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  ringer run --kernel Image --initrd initramfs.cpio.gz --append \"console=ttyS0 quiet\"
+  ringer run --kernel Image --append root=/dev/vda --disk root.img,overlay --memory 4G
+  ringer run --kernel Image --disk data.img,ro,serial=DATA --net tap:tap0
+  ringer run --bios opensbi.bin --kernel u-boot.bin
+  ringer run --bios test.elf --signature out.sig --timeout 60
+  ringer run --config vm.toml --harts 8      command-line options win over the file's
+
+A configuration file has the same names:
+  kernel = \"Image\"
+  append = \"root=/dev/vda\"
+  disk = [\"root.img,overlay\"]
+  memory = \"2G\"
+  harts = 4
+
+A saved machine:
+  ringer run --kernel Image … --save DIR     Ctrl-A c, then `save`; or SIGTERM, or --timeout
+  ringer run --restore DIR                   goes on where it was";
+
+/// What the whole command understands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringer",
+    version,
+    about = "A virtual machine monitor for RISC-V: runs unmodified operating systems on this computer.",
+    after_help = EXAMPLES,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// What to do; without it, the demo runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a guest
+    #[command(after_help = RUN_EXAMPLES, after_long_help = const_format(RUN_EXAMPLES))]
+    Run(Box<RunArgs>),
+    /// Run the small guest that comes with Ringer, and watch the machine from inside
+    Demo(Box<RunOptions>),
+    /// Say what this computer offers, what is missing and how to get it
+    Doctor,
+}
+
+fn const_format(examples: &str) -> String {
+    format!("{examples}\n\n{}", exit::HELP)
+}
+
+/// Arguments of `ringer run`.
+#[derive(Debug, Default, clap::Args)]
+pub struct RunArgs {
+    /// A guest known by name: `debian`, made by `cargo xtask guests --debian`
+    pub guest: Option<String>,
+    /// Read options from this TOML file; options given here win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The machine's description.
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// A machine's description, by command-line options or by a file's keys of the same names.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunOptions {
+    /// Kernel or program: Linux Image or ELF, also gzip- or zstd-compressed; starts in S-mode
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk for the kernel
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line
+    #[arg(long, value_name = "TEXT")]
+    pub append: Option<String>,
+    /// Firmware or bare program, ELF or raw; starts in M-mode at the start of RAM
+    #[arg(long, value_name = "FILE")]
+    pub bios: Option<PathBuf>,
+    /// Disk image (raw): `ro` read-only, `overlay` forget writes at the end; repeatable
+    #[arg(long, value_name = "FILE[,ro][,overlay][,serial=TEXT]")]
+    pub disk: Vec<String>,
+    /// Network card: on a TAP interface, or none; repeatable
+    #[arg(long, value_name = "tap[:NAME]|none")]
+    pub net: Vec<String>,
+    /// Number of harts (CPUs), 1 to 8 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub harts: Option<u64>,
+    /// RAM of the guest [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// How instructions are executed [default: interpret]
+    #[arg(long, value_enum)]
+    pub engine: Option<Engine>,
+    /// Where the serial console is [default: stdio]
+    #[arg(long, value_enum)]
+    pub console: Option<ConsoleKind>,
+    /// Save the machine here when stopped (SIGTERM, --timeout) or on the monitor's `save`
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Go on with a machine saved before
+    #[arg(long, value_name = "DIR")]
+    pub restore: Option<PathBuf>,
+    /// One thread and virtual time: two runs with the same input are the same
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Print counts of instructions, traps, exits and interrupts at the end
+    #[arg(long)]
+    pub stats: bool,
+    /// Write a conformance test's signature (begin_signature to end_signature) to this file
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// Answer semihosting calls (slli/ebreak/srai)
+    #[arg(long)]
+    pub semihosting: bool,
+    /// Resets allowed before Ringer ends [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub resets: Option<u64>,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<f64>,
+}
+
+/// How instructions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The reference interpreter, on any host.
+    Interpret,
+}
+
+/// Where the serial console is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleKind {
+    /// On this terminal.
+    Stdio,
+    /// Nowhere: output is dropped, no input comes.
+    None,
+}
+
+impl RunOptions {
+    /// `self` where it says something, else `file`.
+    pub fn over(self, file: Self) -> Self {
+        fn list(first: Vec<String>, second: Vec<String>) -> Vec<String> {
+            if first.is_empty() { second } else { first }
+        }
+        Self {
+            kernel: self.kernel.or(file.kernel),
+            initrd: self.initrd.or(file.initrd),
+            append: self.append.or(file.append),
+            bios: self.bios.or(file.bios),
+            disk: list(self.disk, file.disk),
+            net: list(self.net, file.net),
+            harts: self.harts.or(file.harts),
+            memory: self.memory.or(file.memory),
+            engine: self.engine.or(file.engine),
+            console: self.console.or(file.console),
+            save: self.save.or(file.save),
+            restore: self.restore.or(file.restore),
+            deterministic: self.deterministic || file.deterministic,
+            stats: self.stats || file.stats,
+            signature: self.signature.or(file.signature),
+            semihosting: self.semihosting || file.semihosting,
+            resets: self.resets.or(file.resets),
+            timeout: self.timeout.or(file.timeout),
+        }
+    }
+    /// Takes relative paths to start from `folder`: a file's paths are relative to the file.
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        for path in [
+            &mut self.kernel,
+            &mut self.initrd,
+            &mut self.bios,
+            &mut self.save,
+            &mut self.restore,
+            &mut self.signature,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = folder.join(&*path);
+        }
+        for disk in &mut self.disk {
+            *disk = folder.join(&*disk).to_string_lossy().into_owned();
+        }
+        self
+    }
+}

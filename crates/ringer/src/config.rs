@@ -1,0 +1,334 @@
+//! From options to a machine that can be built: files read, defaults filled in, sizes checked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::args::{ConsoleKind, Engine, RunArgs, RunOptions};
+use crate::exit::Failure;
+use crate::size::Size;
+
+/// The most harts a machine can have: the interrupt controller has contexts for eight.
+pub const MAX_HARTS: u64 = 8;
+/// The least RAM: a bare test program fits.
+const MIN_MEMORY: u64 = 1 << 20;
+/// Virtio slots on the board.
+const VIRTIO_SLOTS: usize = 8;
+/// Slots that every machine uses: console, entropy, balloon.
+const VIRTIO_FIXED: usize = 3;
+
+/// A machine's complete description.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VmConfig {
+    /// What starts in S-mode, or is handed over by the firmware.
+    pub kernel: Option<PathBuf>,
+    /// The kernel's initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: String,
+    /// What starts in M-mode.
+    pub bios: Option<PathBuf>,
+    /// Disks, in the order in which the guest sees them.
+    pub disks: Vec<DiskSpec>,
+    /// Network cards.
+    pub nets: Vec<NetSpec>,
+    /// Number of harts.
+    pub harts: usize,
+    /// Bytes of RAM, a multiple of the page size.
+    pub memory: u64,
+    /// How instructions are executed.
+    pub engine: Engine,
+    /// Where the serial console is.
+    pub console: ConsoleKind,
+    /// Where to save.
+    pub save: Option<PathBuf>,
+    /// What to resume.
+    pub restore: Option<PathBuf>,
+    /// One thread, virtual time.
+    pub deterministic: bool,
+    /// Print counters at the end.
+    pub stats: bool,
+    /// Where to write the signature.
+    pub signature: Option<PathBuf>,
+    /// Answer semihosting calls.
+    pub semihosting: bool,
+    /// How many resets are allowed; `None` for any number.
+    pub resets: Option<u64>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+}
+
+/// A disk as described by `--disk`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskSpec {
+    /// The image.
+    pub path: PathBuf,
+    /// Refuse writes.
+    pub read_only: bool,
+    /// Keep writes apart and forget them at the end.
+    pub overlay: bool,
+    /// The serial number that the guest reads.
+    pub serial: Option<String>,
+}
+
+/// A network card as described by `--net`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetSpec {
+    /// The TAP interface; without a name the kernel picks one.
+    pub tap: Option<String>,
+}
+
+impl VmConfig {
+    /// Reads the configuration file, if one is given, and checks everything that can be checked
+    /// without opening other files.
+    pub fn from_args(args: RunArgs) -> Result<Self, Failure> {
+        let options = match &args.config {
+            Some(path) => args.options.over(read_file(path)?),
+            None => args.options,
+        };
+        Self::from_options(options)
+    }
+
+    /// Fills in defaults and checks values.
+    pub fn from_options(options: RunOptions) -> Result<Self, Failure> {
+        let harts = options.harts.unwrap_or(1);
+        if !(1..=MAX_HARTS).contains(&harts) {
+            return Err(Failure::usage(format_args!(
+                "a machine has 1 to {MAX_HARTS} harts, not {harts}; change --harts"
+            )));
+        }
+        let memory = options.memory.unwrap_or(Size(1 << 30)).0;
+        check_memory(memory)?;
+        let disks = options
+            .disk
+            .iter()
+            .map(|text| DiskSpec::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nets = parse_nets(&options.net)?;
+        let devices = disks.len() + nets.len();
+        if devices > VIRTIO_SLOTS - VIRTIO_FIXED {
+            return Err(Failure::usage(format_args!(
+                "{devices} disks and network cards are too many; the board has room for {}",
+                VIRTIO_SLOTS - VIRTIO_FIXED
+            )));
+        }
+        let timeout = options.timeout.map(parse_timeout).transpose()?;
+        let append = options.append.unwrap_or_default();
+        if append.contains('\0') || append.len() > 4096 {
+            return Err(Failure::usage(
+                "--append must be at most 4096 bytes, without NUL",
+            ));
+        }
+        if options.restore.is_none() && options.kernel.is_none() && options.bios.is_none() {
+            return Err(Failure::usage(
+                "nothing to run: give --kernel FILE, --bios FILE or --restore DIR (`ringer demo` needs none)",
+            ));
+        }
+        if options.restore.is_some() && (options.kernel.is_some() || options.bios.is_some()) {
+            return Err(Failure::usage(
+                "--restore goes on with a saved machine, which has its kernel already; leave out --kernel and --bios",
+            ));
+        }
+        if options.initrd.is_some() && options.kernel.is_none() {
+            return Err(Failure::usage(
+                "--initrd is for a kernel; give --kernel FILE too",
+            ));
+        }
+        Ok(Self {
+            kernel: options.kernel,
+            initrd: options.initrd,
+            append,
+            bios: options.bios,
+            disks,
+            nets,
+            harts: harts as usize,
+            memory,
+            engine: options.engine.unwrap_or(Engine::Interpret),
+            console: options.console.unwrap_or(ConsoleKind::Stdio),
+            save: options.save,
+            restore: options.restore,
+            deterministic: options.deterministic,
+            stats: options.stats,
+            signature: options.signature,
+            semihosting: options.semihosting,
+            resets: options.resets,
+            timeout,
+        })
+    }
+}
+
+fn check_memory(memory: u64) -> Result<(), Failure> {
+    if memory < MIN_MEMORY {
+        return Err(Failure::usage(format_args!(
+            "--memory {} is too little; the least is {}",
+            Size(memory),
+            Size(MIN_MEMORY)
+        )));
+    }
+    if !memory.is_multiple_of(ringer_hart::PAGE_SIZE) {
+        return Err(Failure::usage(format_args!(
+            "--memory must be a multiple of 4 KiB, and {memory} bytes is not"
+        )));
+    }
+    let host = crate::memory::host_total();
+    if memory > host {
+        return Err(Failure::usage(format_args!(
+            "--memory {} is more than this computer has ({})",
+            Size(memory),
+            Size(host)
+        )));
+    }
+    Ok(())
+}
+
+fn parse_timeout(seconds: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| {
+            Failure::usage(format_args!(
+                "--timeout must be a number of seconds above zero, not {seconds}"
+            ))
+        })
+}
+
+fn parse_nets(texts: &[String]) -> Result<Vec<NetSpec>, Failure> {
+    let mut nets = Vec::new();
+    for text in texts {
+        match text.split_once(':') {
+            None if text == "none" => {}
+            None if text == "tap" => nets.push(NetSpec { tap: None }),
+            // IFNAMSIZ is 16, with the closing NUL.
+            Some(("tap", name)) if !name.is_empty() && name.len() < 16 => nets.push(NetSpec {
+                tap: Some(name.to_string()),
+            }),
+            Some(("tap", name)) => {
+                return Err(Failure::usage(format_args!(
+                    "'{name}' cannot be the name of a TAP interface: it must have 1 to 15 bytes"
+                )));
+            }
+            _ => {
+                return Err(Failure::usage(format_args!(
+                    "--net {text} is not known; write tap, tap:NAME or none"
+                )));
+            }
+        }
+    }
+    Ok(nets)
+}
+
+impl DiskSpec {
+    /// Reads `file[,ro][,overlay][,serial=TEXT]`.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let mut parts = text.split(',');
+        let path = parts.next().unwrap_or_default();
+        if path.is_empty() {
+            return Err(Failure::usage(
+                "--disk needs a file, as in --disk root.img,overlay",
+            ));
+        }
+        let mut spec = Self {
+            path: path.into(),
+            read_only: false,
+            overlay: false,
+            serial: None,
+        };
+        for part in parts {
+            match part.split_once('=') {
+                None if part == "ro" => spec.read_only = true,
+                None if part == "overlay" => spec.overlay = true,
+                // The virtio block device's serial number has room for 20 bytes.
+                Some(("serial", serial)) if serial.len() <= 20 && serial.is_ascii() => {
+                    spec.serial = Some(serial.to_string());
+                }
+                Some(("serial", _)) => {
+                    return Err(Failure::usage(
+                        "a disk's serial number has at most 20 ASCII characters",
+                    ));
+                }
+                _ => {
+                    return Err(Failure::usage(format_args!(
+                        "--disk does not know '{part}'; after the file come ro, overlay or serial=TEXT"
+                    )));
+                }
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn read_file(path: &Path) -> Result<RunOptions, Failure> {
+    let text = crate::loader::read_text(path).map_err(Failure::monitor)?;
+    let options: RunOptions = toml::from_str(&text).map_err(|error| {
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| 1 + before.matches('\n').count());
+        Failure::usage(format_args!(
+            "{}, line {line}: {}",
+            path.display(),
+            error.message().replace('\n', " ")
+        ))
+    })?;
+    Ok(options.relative_to(path.parent().unwrap_or(Path::new(""))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_kernel() -> RunOptions {
+        RunOptions {
+            kernel: Some("Image".into()),
+            ..RunOptions::default()
+        }
+    }
+
+    #[test]
+    fn disks_are_described_in_one_word() {
+        let spec = DiskSpec::parse("a.img,ro,serial=X1").unwrap();
+        assert_eq!(spec.path, Path::new("a.img"));
+        assert!(spec.read_only && !spec.overlay);
+        assert_eq!(spec.serial.as_deref(), Some("X1"));
+        for bad in ["", ",ro", "a.img,rw", "a.img,serial=123456789012345678901"] {
+            assert!(DiskSpec::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn impossible_machines_are_refused() {
+        type Change = fn(&mut RunOptions);
+        let changes: [Change; 8] = [
+            |o| o.harts = Some(0),
+            |o| o.harts = Some(99),
+            |o| o.memory = Some(Size(0)),
+            |o| o.memory = Some(Size((1 << 30) + 5)),
+            |o| o.memory = Some(Size(1 << 60)),
+            |o| o.timeout = Some(f64::NAN),
+            |o| o.net = vec!["bridge".into()],
+            |o| o.disk = vec!["a".into(); 9],
+        ];
+        assert!(VmConfig::from_options(with_kernel()).is_ok());
+        for change in changes {
+            let mut options = with_kernel();
+            change(&mut options);
+            let failure = VmConfig::from_options(options).unwrap_err();
+            assert_eq!(failure.status(), 2);
+            assert!(!failure.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file: RunOptions =
+            toml::from_str("kernel = 'file'\nharts = 2\ndisk = ['d.img']\nmemory = '64M'").unwrap();
+        let line = RunOptions {
+            harts: Some(4),
+            ..RunOptions::default()
+        };
+        let merged = line.over(file.relative_to(Path::new("/vm")));
+        assert_eq!(merged.harts, Some(4));
+        assert_eq!(merged.kernel.as_deref(), Some(Path::new("/vm/file")));
+        assert_eq!(merged.disk, ["/vm/d.img"]);
+        assert_eq!(merged.memory, Some(Size(64 << 20)));
+    }
+}

@@ -1,0 +1,5 @@
+//! Networks behind network devices.
+
+pub mod tap;
+
+pub use tap::{Tap, TapError};
