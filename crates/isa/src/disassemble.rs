@@ -45,7 +45,7 @@ impl fmt::Display for Insn {
 pub(crate) struct Operands;
 
 impl Operands {
-    const fn of(format: Format) -> &'static str {
+    pub(crate) const fn of(format: Format) -> &'static str {
         match format {
             Format::R | Format::MayBeBinary => "d,s,t",
             Format::RUnary | Format::MayBeUnary => "d,s",

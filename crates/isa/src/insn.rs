@@ -29,3 +29,21 @@ pub struct Insn {
     /// The encoding itself, zero-extended if compressed.
     pub bits: u32,
 }
+
+impl Insn {
+    /// The 4-byte form of `op` with all operands zero, to be completed by struct update; its
+    /// `bits` are zero until [`crate::encode`] gives them.
+    pub const fn new(op: Op) -> Self {
+        Self {
+            op,
+            rd: 0,
+            rs1: 0,
+            rs2: 0,
+            rs3: 0,
+            rm: 0,
+            len: 4,
+            imm: 0,
+            bits: 0,
+        }
+    }
+}

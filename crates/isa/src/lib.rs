@@ -1,7 +1,10 @@
 //! What RISC-V instructions, CSRs and page-table entries look like: data, no behaviour.
 #![no_std]
 
+extern crate alloc;
+
 mod alias;
+pub mod asm;
 mod compressed;
 pub mod csr;
 mod decode;
