@@ -65,8 +65,8 @@ pub(super) fn add_terms<F: Float>(env: &mut FloatEnv, a: Term, b: Term) -> F {
             .wrapping_sub(lesser.exponent)
             .cast_unsigned(),
     );
-    // At least 21 of the 127 bits are zero, so bits turn sticky only when the exponents differ by more
-    // than 21. Then a difference loses at most one leading bit, and the sticky bit stays far below
+    // At least 21 of the 127 bits are zero, so bits turn sticky only when the exponents differ by
+    // more than 21. Then a difference loses at most one leading bit, and the sticky bit stays far below
     // the bits that any format keeps.
     let sum = if greater.negative == lesser.negative {
         greater.significand + aligned

@@ -2,8 +2,8 @@
 
 use super::{F64, Float, FloatEnv, soft};
 
-/// The constants as bits of double precision, which holds all of them exactly. Those that depend on the
-/// format are 1 (smallest normal), 30 (infinity) and 31 (NaN).
+/// The constants as bits of double precision, which holds all of them exactly. Those that depend
+/// on the format are 1 (smallest normal), 30 (infinity) and 31 (NaN).
 const CONSTANTS: [u64; 32] = bits_of([
     -1.0,
     f64::MIN_POSITIVE,

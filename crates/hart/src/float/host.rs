@@ -2,7 +2,8 @@
 //! flags of the definition in [`soft`].
 //!
 //! Only where the host rounds to nearest even without flushing subnormals, as every hosted program
-//! is started and Rust assumes. Code without an operating system never takes it: there the
+//! is started and Rust assumes; an engine that runs guest code with other settings in the host's
+//! control register restores them before it calls here. Code without an operating system never takes it: there the
 //! floating-point unit, its rounding mode and its flags may be the guest's.
 
 use super::{F16, F32, F64, Flags, Float, FloatEnv, Rounding, soft};
@@ -89,8 +90,8 @@ macro_rules! host_arithmetic {
                 return None;
             }
             if !env.flags.contains(Flags::NX) {
-                // Exact if and only if quotient × divisor is the dividend, which as a number of this
-                // format cannot equal a product that needs more bits. Twice the smallest normal is
+                // Exact if and only if quotient × divisor is the dividend, which as a number of
+                // this format cannot equal a product that needs more bits. Twice the smallest normal is
                 // where that product, too, is sure to be normal.
                 if !is_plain(a.abs(), 2.0 * <$host>::MIN_POSITIVE, <$host>::MAX) {
                     return None;

@@ -5,8 +5,8 @@ use super::{Flags, Float, FloatEnv, Rounding};
 /// A nonzero magnitude, `significand` × 2^(`exponent` − 63), with bit 63 of the significand set.
 ///
 /// A magnitude that needs more than 64 bits has bit 0 set in place of all the bits beyond (it is
-/// "sticky"). No format keeps that bit or the one above it, so rounding still sees on which side of a
-/// representable value or of a tie the exact magnitude lies.
+/// "sticky"). No format keeps that bit or the one above it, so rounding still sees on which side of
+/// a representable value or of a tie the exact magnitude lies.
 #[derive(Clone, Copy)]
 pub(super) struct Magnitude {
     pub exponent: i32,
@@ -100,8 +100,8 @@ pub(super) fn round<F: Float>(env: &mut FloatEnv, negative: bool, exact: Magnitu
         }
     }
     // The implicit one of `kept`, added rather than masked off, steps the stored exponent from 0 to
-    // 1 for a normal number, and so does a carry out of the fraction. No operation's exponent reaches
-    // 4096 above the smallest, so a result far too large does not wrap either.
+    // 1 for a normal number, and so does a carry out of the fraction. No operation's exponent
+    // reaches 4096 above the smallest, so a result far too large does not wrap either.
     let stored_exponent = (exact.exponent.max(F::MIN_EXPONENT) - F::MIN_EXPONENT) as u64;
     let bits = (stored_exponent << F::FRACTION_BITS) + kept;
     if bits >= F::INFINITY_BITS {

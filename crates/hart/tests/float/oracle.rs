@@ -3,8 +3,8 @@
 //! Its values are taken as they are, but for NaNs (RISC-V makes them canonical). Of its flags only
 //! "inexact", "divide by zero" and "invalid" are: it detects tininess on the delivered result, and
 //! reports no overflow where that is rounded to the largest number. Both conditions are defined on
-//! the result rounded to the same precision with an unbounded exponent, so they are read off the same
-//! operation in a format of that precision and a far wider exponent.
+//! the result rounded to the same precision with an unbounded exponent, so they are read off the
+//! same operation in a format of that precision and a far wider exponent.
 
 use ringer_hart::float::{F16, F32, F64};
 use ringer_hart::float::{Flags, Float, Rounding};
