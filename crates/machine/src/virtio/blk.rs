@@ -19,8 +19,10 @@ const QUEUE_SIZE: u16 = 256;
 const SECTOR: u64 = 512;
 /// Bytes moved between RAM and the backend at a time.
 const BOUNCE: usize = 64 << 10;
-/// Ranges in one discard or write-zeroes request.
-const MAX_RANGES: u32 = 64;
+/// Ranges in one discard request.
+const MAX_DISCARDS: u32 = 64;
+/// Ranges in one write-zeroes request, which is more work.
+const MAX_ZEROES: u32 = 1;
 /// Sectors in one such range (2 GiB), so that a request ends in reasonable time.
 const MAX_RANGE_SECTORS: u32 = 4 << 20;
 /// Length of the serial number.
@@ -205,16 +207,16 @@ impl Blk {
 
     /// Discard and write-zeroes: a list of ranges. All are checked before any is touched.
     fn ranges(&mut self, zero: bool, list: &Reader<'_>) -> Result<(), Status> {
-        let wanted = match zero {
-            true => feature::WRITE_ZEROES,
-            false => feature::DISCARD,
+        let (wanted, max) = match zero {
+            true => (feature::WRITE_ZEROES, MAX_ZEROES),
+            false => (feature::DISCARD, MAX_DISCARDS),
         };
         if self.features & wanted == 0 {
             return Err(Status::Unsupported);
         }
         self.writable()?;
         let bytes = list.remaining();
-        if bytes == 0 || !bytes.is_multiple_of(16) || bytes / 16 > u64::from(MAX_RANGES) {
+        if bytes == 0 || !bytes.is_multiple_of(16) || bytes / 16 > u64::from(max) {
             return Err(Status::IoError);
         }
         let mut ranges = Vec::new();
@@ -273,10 +275,10 @@ impl VirtioDevice for Blk {
         word(0); // no best size
         word(u32::from(self.writeback)); // writeback; one queue follows by its absence
         word(MAX_RANGE_SECTORS);
-        word(MAX_RANGES);
+        word(MAX_DISCARDS);
         word(1); // discard alignment, in sectors
         word(MAX_RANGE_SECTORS);
-        word(MAX_RANGES);
+        word(MAX_ZEROES);
         word(1); // write-zeroes may unmap
         read_config_bytes(&config, offset, into);
     }

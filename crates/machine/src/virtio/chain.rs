@@ -180,6 +180,11 @@ impl Reader<'_> {
         let mut array = [0; N];
         (self.remaining() >= N as u64 && self.read(&mut array) == N).then_some(array)
     }
+    /// The same place, but with an end after at most `bytes`.
+    pub fn limited(mut self, bytes: u64) -> Self {
+        self.0.left = self.0.left.min(bytes);
+        self
+    }
     /// Passes over `bytes`, or what there is; returns how many.
     pub fn skip(&mut self, bytes: u64) -> u64 {
         self.0.skip(bytes)

@@ -17,6 +17,8 @@ const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 /// Bytes moved at a time.
 const BOUNCE: usize = 512;
+/// Bytes shown of one request; drivers send less than a page. The rest is dropped.
+const MAX_SHOWN: u64 = 1 << 20;
 /// The offset of `emerg_wr` in the configuration.
 const EMERGENCY_WRITE: u64 = 8;
 
@@ -137,7 +139,8 @@ impl VirtioDevice for Console {
         }
         io.serve(TRANSMIT, |ram, chain| {
             let mut bounce = [0; BOUNCE];
-            let shown = chain.reader(ram).drain(&mut bounce, |part| {
+            let mut reader = chain.reader(ram).limited(MAX_SHOWN);
+            let shown = reader.drain(&mut bounce, |part| {
                 self.backend.write(part);
                 Ok::<_, QueueError>(())
             });

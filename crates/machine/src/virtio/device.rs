@@ -88,6 +88,8 @@ pub struct Io<'a> {
 /// Requests served in one go. Other harts can add requests as fast as they are served; without
 /// a bound, the hart that notified would never come back.
 pub const BUDGET: usize = 1024;
+/// Bytes of buffers after which no more requests are begun in one go.
+const BUDGET_BYTES: u64 = 64 << 20;
 
 impl<'a> Io<'a> {
     /// Whether `feature` (a mask of one bit) was agreed on.
@@ -127,8 +129,13 @@ impl<'a> Io<'a> {
             return Ok(());
         };
         let mut done = false;
+        let mut bytes = 0;
         for _ in 0..BUDGET {
+            if bytes > BUDGET_BYTES {
+                break;
+            }
             if let Some(chain) = queue.pop(ram)? {
+                bytes += chain.readable_len() + chain.writable_len();
                 let written = handle(ram, &chain)?;
                 queue.complete(ram, chain, written)?;
                 queue.publish(ram)?;

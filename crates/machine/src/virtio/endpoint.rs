@@ -120,8 +120,9 @@ impl Endpoint {
         let mut new = value & !self.status;
         self.status |= new & (status::ACKNOWLEDGE | status::DRIVER | status::FAILED);
         if new & status::FEATURES_OK != 0 {
-            let known = self.features & !self.offered() == 0;
-            if known && self.features & feature::VERSION_1 != 0 {
+            // A driver that leaves out VERSION_1 may be refused (6.2) but need not be: xv6 does
+            // so, and is otherwise a modern driver, to which nothing here makes a difference.
+            if self.features & !self.offered() == 0 {
                 self.status |= status::FEATURES_OK;
                 self.apply_features();
                 self.device.negotiated(self.features);
@@ -280,9 +281,7 @@ impl Endpoint {
             return Err(mismatch("it has another number of queues"));
         }
         let agreed = state.status & status::FEATURES_OK != 0;
-        let refused =
-            state.features & !self.offered() != 0 || state.features & feature::VERSION_1 == 0;
-        if agreed && refused {
+        if agreed && state.features & !self.offered() != 0 {
             return Err(mismatch("it had other features"));
         }
         if !agreed && state.status & status::DRIVER_OK != 0 {

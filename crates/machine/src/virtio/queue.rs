@@ -372,15 +372,13 @@ impl Queue {
         }
         // The used index must be seen before the driver's wish is read, or both sides sleep.
         fence(Ordering::SeqCst);
-        let (at, by_event) = match self.event_idx() {
-            true => (self.avail(4 + 2 * u64::from(self.layout.size)), true),
-            false => (self.avail(0), false),
-        };
-        let wish: u16 = ram.load(at).ok_or(QueueError::Placement)?;
-        Ok(match by_event {
-            true => passed_event(wish, new, old),
-            false => wish & AVAIL_NO_INTERRUPT == 0,
-        })
+        let read = |at| ram.load(at).ok_or(QueueError::Placement);
+        if self.event_idx() {
+            let event = read(self.avail(4 + 2 * u64::from(self.layout.size)))?;
+            Ok(passed_event(event, new, old))
+        } else {
+            Ok(read(self.avail(0))? & AVAIL_NO_INTERRUPT == 0)
+        }
     }
 
     /// The state to save.

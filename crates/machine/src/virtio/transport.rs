@@ -67,8 +67,8 @@ use register as reg;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"virt");
 const VERSION: u32 = 2;
-/// "RNGR".
-const VENDOR: u32 = u32::from_le_bytes(*b"RNGR");
+/// QEMU's number: small kernels, xv6 among them, look for no other.
+const VENDOR: u32 = u32::from_le_bytes(*b"QEMU");
 /// A buffer was used.
 const INTERRUPT_USED: u32 = 1;
 /// The configuration changed.

@@ -1,9 +1,12 @@
 //! Tests that drive each device as a guest's driver does.
 
+mod balloon;
 mod blk;
 mod console;
 mod hostile;
+mod net;
 mod queue;
+mod threads;
 mod transport;
 
 use super::feature::{EVENT_IDX, INDIRECT_DESC, VERSION_1};

@@ -1,0 +1,324 @@
+//! The network device, driven as by a driver, on the in-process switch.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ringer_hart::Width;
+use ringer_hart::persist::Persist;
+
+use super::{RING, VERSION_1};
+use crate::backend::{NetBackend, Switch, SwitchPort};
+use crate::device::Device;
+use crate::virtio::net::{MacAddress, feature};
+use crate::virtio::testing::{BUFFERS, DriverQueue, Rig, readable, writable};
+use crate::virtio::transport::register as reg;
+use crate::virtio::{Net, QueueError};
+
+const US: MacAddress = [2, 0, 0, 0, 0, 1];
+const PEER: MacAddress = [2, 0, 0, 0, 0, 2];
+const ALL: MacAddress = [0xff; 6];
+const GROUP: MacAddress = [0x33, 0x33, 0, 0, 0, 1];
+const HEADER: usize = 12;
+
+struct Bench {
+    rig: Rig,
+    switch: Switch,
+    peer: SwitchPort,
+    receive: DriverQueue,
+    transmit: DriverQueue,
+    control: DriverQueue,
+}
+
+fn frame(to: MacAddress, from: MacAddress, len: usize) -> Vec<u8> {
+    let mut frame = [&to[..], &from, &[8, 0]].concat();
+    frame.extend((frame.len()..len).map(|n| (n * 7) as u8));
+    frame
+}
+
+impl Bench {
+    fn new(mask: u64) -> Self {
+        let switch = Switch::new();
+        let rig = Rig::new(Box::new(Net::new(Box::new(switch.port()), US)));
+        let mut queues = rig.start(rig.offered() & mask, 3, 16).unwrap();
+        Self {
+            peer: switch.port(),
+            switch,
+            rig,
+            receive: queues.remove(0),
+            transmit: queues.remove(0),
+            control: queues.remove(0),
+        }
+    }
+    fn give_buffer(&mut self, at: u64, len: u32) {
+        self.receive.add(self.rig.ram(), &[writable(at, len)]);
+        self.rig.kick(&mut self.receive);
+    }
+    /// Sends the guest a frame; returns it as received in one large buffer, if it was.
+    fn receives(&mut self, frame: &[u8]) -> bool {
+        self.peer.send(frame);
+        self.rig.device().poll();
+        let used = self.receive.take_used(self.rig.ram());
+        if used.is_some() {
+            self.give_buffer(BUFFERS, 2048);
+        }
+        used.is_some()
+    }
+    /// Gives a command on the control queue; returns the answer.
+    fn command(&mut self, command: &[u8]) -> u8 {
+        let at = BUFFERS + 0x4000;
+        self.rig.put(at, command);
+        let buffers = [
+            readable(at, 2),
+            readable(at + 2, command.len() as u32 - 2),
+            writable(at + 0x1000, 1),
+        ];
+        self.control.add(self.rig.ram(), &buffers);
+        self.rig.kick(&mut self.control);
+        assert!(self.control.take_used(self.rig.ram()).is_some());
+        self.rig.bytes(at + 0x1000, 1)[0]
+    }
+}
+
+#[test]
+fn frames_go_out() {
+    let mut bench = Bench::new(u64::MAX);
+    let sent = frame(PEER, US, 100);
+    bench.rig.put(BUFFERS, &[0; HEADER]);
+    bench.rig.put(BUFFERS + 0x100, &sent);
+    // Header apart, header with data, all in pieces.
+    for buffers in [
+        &[readable(BUFFERS, 12), readable(BUFFERS + 0x100, 100)][..],
+        &[readable(BUFFERS + 0x100 - 12, 112)],
+        &[
+            readable(BUFFERS, 5),
+            readable(BUFFERS + 5, 7),
+            readable(BUFFERS + 0x100, 13),
+            readable(BUFFERS + 0x10d, 87),
+        ],
+    ] {
+        bench.transmit.add(bench.rig.ram(), buffers);
+        bench.rig.kick(&mut bench.transmit);
+        assert!(bench.transmit.take_used(bench.rig.ram()).is_some());
+        let mut got = [0; 2000];
+        assert_eq!(bench.peer.receive(&mut got), Some(100));
+        assert_eq!(got[..100], sent);
+    }
+    // No frame, half a frame, half a megabyte: nothing goes out.
+    for len in [12, 25, 12 + 65550] {
+        bench
+            .transmit
+            .add(bench.rig.ram(), &[readable(BUFFERS, len)]);
+        bench.rig.kick(&mut bench.transmit);
+        assert!(bench.transmit.take_used(bench.rig.ram()).is_some());
+        assert_eq!(bench.peer.receive(&mut [0; 70000]), None);
+    }
+    bench
+        .transmit
+        .add(bench.rig.ram(), &[readable(BUFFERS, 11)]);
+    bench.rig.kick(&mut bench.transmit);
+    assert_eq!(bench.rig.device().fault(), Some(QueueError::Request));
+}
+
+#[test]
+fn frames_come_in() {
+    for mask in [u64::MAX, RING, VERSION_1] {
+        let mut bench = Bench::new(mask);
+        let sent = frame(US, PEER, 200);
+        bench.give_buffer(BUFFERS, 2048);
+        bench.peer.send(&sent);
+        assert!(!bench.rig.interrupt());
+        bench.rig.device().poll();
+        assert!(bench.rig.interrupt());
+        assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((0, 212)));
+        let header = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+        assert_eq!(bench.rig.bytes(BUFFERS, HEADER), header);
+        assert_eq!(bench.rig.bytes(BUFFERS + 12, 200), sent);
+    }
+}
+
+#[test]
+fn without_buffers_frames_wait_outside() {
+    let mut bench = Bench::new(u64::MAX);
+    for n in 0..5 {
+        bench.peer.send(&frame(US, PEER, 100 + n));
+    }
+    bench.rig.device().poll();
+    assert!(!bench.rig.interrupt());
+    // The notification for the buffers brings them in, in order.
+    for n in 0..5 {
+        bench.give_buffer(BUFFERS, 2048);
+        let (_, len) = bench.receive.take_used(bench.rig.ram()).unwrap();
+        assert_eq!(len as usize, HEADER + 100 + n);
+    }
+}
+
+#[test]
+fn large_frames_are_merged_from_several_buffers_or_dropped() {
+    let sent = frame(US, PEER, 1000);
+    let mut bench = Bench::new(u64::MAX);
+    bench.peer.send(&sent);
+    bench.peer.send(&frame(US, PEER, 50));
+    for n in 0..3 {
+        bench.give_buffer(BUFFERS + n * 0x1000, 256);
+        // It waits until there is room for all of it.
+        assert_eq!(bench.receive.take_used(bench.rig.ram()), None);
+    }
+    bench.give_buffer(BUFFERS + 3 * 0x1000, 300);
+    let mut got = vec![];
+    for n in 0..4 {
+        let (head, len) = bench.receive.take_used(bench.rig.ram()).unwrap();
+        assert_eq!(head, n);
+        got.extend(
+            bench
+                .rig
+                .bytes(BUFFERS + u64::from(n) * 0x1000, len as usize),
+        );
+    }
+    assert_eq!(got[10..12], [4, 0]);
+    assert_eq!(got[12..], sent);
+    bench.give_buffer(BUFFERS, 256);
+    assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((4, 62)));
+
+    // Without merging: dropped, and the buffer is there for the next.
+    let mut bench = Bench::new(!feature::MRG_RXBUF);
+    bench.give_buffer(BUFFERS, 256);
+    assert!(!bench.receives(&sent));
+    assert!(bench.receives(&frame(US, PEER, 244)));
+
+    // A full queue that cannot hold it: dropped.
+    let mut bench = Bench::new(u64::MAX);
+    for n in 0..16 {
+        bench.give_buffer(BUFFERS + n * 0x100, 20);
+    }
+    assert!(!bench.receives(&sent));
+    assert!(bench.receives(&frame(US, PEER, 60)));
+
+    // A buffer that cannot hold the header is the driver's fault.
+    let mut bench = Bench::new(u64::MAX);
+    bench.give_buffer(BUFFERS, 11);
+    bench.receives(&sent);
+    assert_eq!(bench.rig.device().fault(), Some(QueueError::Request));
+}
+
+#[test]
+fn the_filter_does_as_told() {
+    let mut bench = Bench::new(u64::MAX);
+    bench.give_buffer(BUFFERS, 2048);
+    let other = [2, 0, 0, 0, 0, 9];
+    let receives =
+        |bench: &mut Bench| [US, other, GROUP, ALL].map(|to| bench.receives(&frame(to, PEER, 60)));
+    assert_eq!(receives(&mut bench), [true; 4], "all, before it is told");
+    assert_eq!(bench.command(&[0, 0, 0]), 0);
+    assert_eq!(receives(&mut bench), [true, false, false, true]);
+    assert_eq!(bench.command(&[0, 1, 1]), 0);
+    assert_eq!(receives(&mut bench), [true, false, true, true]);
+    assert_eq!(bench.command(&[0, 2, 1]), 0);
+    assert_eq!(receives(&mut bench), [true; 4]);
+    assert_eq!(bench.command(&[0, 2, 0]), 0);
+    for (mode, refused) in [
+        (3, [false, false, true, false]),
+        (4, [true, false, false, false]),
+    ] {
+        assert_eq!(bench.command(&[0, mode, 1]), 0);
+        let now = receives(&mut bench);
+        assert_eq!(
+            now.map(|got| !got),
+            [refused[0], true, refused[2], refused[3]]
+        );
+        assert_eq!(bench.command(&[0, mode, 0]), 0);
+    }
+    assert_eq!(bench.command(&[0, 5, 1]), 0);
+    assert_eq!(receives(&mut bench), [true, false, true, false]);
+    assert_eq!(bench.command(&[0, 5, 0]), 0);
+    assert_eq!(bench.command(&[0, 1, 0]), 0);
+    // Tables: `other` as unicast, the group as multicast; then neither.
+    let mut tables = vec![1, 0, 1, 0, 0, 0];
+    tables.extend(other);
+    tables.extend([1, 0, 0, 0]);
+    tables.extend(GROUP);
+    assert_eq!(bench.command(&tables), 0);
+    assert_eq!(receives(&mut bench), [true; 4]);
+    assert_eq!(bench.command(&tables[..tables.len() - 1]), 1);
+    assert_eq!(bench.command(&[1, 0, 255, 255, 255, 255, 0, 0]), 1);
+    assert_eq!(
+        receives(&mut bench),
+        [true; 4],
+        "a bad command changes nothing"
+    );
+    // It all survives being saved.
+    let saved = bench.rig.device().save();
+    bench
+        .rig
+        .replace(Box::new(Net::new(Box::new(bench.switch.port()), PEER)));
+    bench.rig.device().restore(&saved).unwrap();
+    assert_eq!(receives(&mut bench), [true; 4]);
+    assert_eq!(bench.command(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 0);
+    assert_eq!(receives(&mut bench), [true, false, false, true]);
+    // More addresses than it holds: all of that kind.
+    let mut many = vec![1, 0, 65, 0, 0, 0];
+    many.extend([2; 65 * 6]);
+    many.extend([0; 4]);
+    assert_eq!(bench.command(&many), 0);
+    assert_eq!(receives(&mut bench), [true, true, false, true]);
+}
+
+#[test]
+fn the_address_can_be_set() {
+    let mut bench = Bench::new(u64::MAX);
+    let address = |bench: &Bench| bench.rig.device().load(reg::CONFIG, Width::Double).unwrap();
+    assert_eq!(address(&bench) & 0xffff_ffff_ffff, 0x0100_0000_0002);
+    assert_eq!(bench.command(&[1, 1, 2, 9, 9, 9, 9, 9]), 0);
+    assert_eq!(address(&bench) & 0xffff_ffff_ffff, 0x0909_0909_0902);
+    assert_eq!(bench.command(&[1, 1, 2, 9, 9, 9, 9]), 1);
+    assert_eq!(bench.command(&[4, 0, 1, 0]), 1, "an unknown class");
+    bench.rig.write(reg::STATUS, 0);
+    assert_eq!(address(&bench) & 0xffff_ffff_ffff, 0x0100_0000_0002);
+}
+
+#[test]
+fn the_guest_hears_of_its_cable() {
+    let switch = Switch::new();
+    let net = Net::new(Box::new(switch.port()), US);
+    let control = net.control();
+    let rig = Rig::new(Box::new(net));
+    let mut queues = rig.start(rig.offered(), 3, 8).unwrap();
+    let up = || rig.device().load(reg::CONFIG + 6, Width::Half).unwrap();
+    assert_eq!(up(), 1);
+    control.set_link(false);
+    rig.device().poll();
+    assert_eq!(rig.acknowledge(), 2);
+    assert_eq!(up(), 0);
+    // Nothing goes in or out.
+    let mut peer = switch.port();
+    peer.send(&frame(US, PEER, 60));
+    queues[0].add(rig.ram(), &[writable(BUFFERS, 2048)]);
+    rig.device().poll();
+    assert_eq!(queues[0].take_used(rig.ram()), None);
+    rig.put(
+        BUFFERS + 0x1000,
+        &[[0; 12].to_vec(), frame(ALL, US, 60)].concat(),
+    );
+    queues[1].add(rig.ram(), &[readable(BUFFERS + 0x1000, 72)]);
+    rig.kick(&mut queues[1]);
+    assert_eq!(peer.receive(&mut [0; 100]), None);
+}
+
+#[test]
+fn saved_with_a_frame_that_waits_for_more_buffers() {
+    let mut bench = Bench::new(u64::MAX);
+    let sent = frame(US, PEER, 400);
+    bench.give_buffer(BUFFERS, 256);
+    bench.peer.send(&sent);
+    bench.rig.device().poll();
+    let saved = bench.rig.device().save();
+    bench
+        .rig
+        .replace(Box::new(Net::new(Box::new(bench.switch.port()), US)));
+    bench.rig.device().restore(&saved).unwrap();
+    assert_eq!(bench.rig.device().save(), saved);
+    bench.give_buffer(BUFFERS + 256, 256);
+    assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((0, 256)));
+    assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((1, 156)));
+    assert_eq!(bench.rig.bytes(BUFFERS + 12, 400), sent);
+}
