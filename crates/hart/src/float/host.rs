@@ -3,8 +3,8 @@
 //!
 //! Only where the host rounds to nearest even without flushing subnormals, as every hosted program
 //! is started and Rust assumes; an engine that runs guest code with other settings in the host's
-//! control register restores them before it calls here. Code without an operating system never takes it: there the
-//! floating-point unit, its rounding mode and its flags may be the guest's.
+//! control register restores them before it calls here. Code without an operating system never
+//! takes it: there the floating-point unit, its rounding mode and its flags may be the guest's.
 
 use super::{F16, F32, F64, Flags, Float, FloatEnv, Rounding, soft};
 
