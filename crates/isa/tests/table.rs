@@ -184,3 +184,31 @@ fn operands_that_do_not_fit_are_refused() {
     );
     assert_eq!(encode(&Insn { len: 3, ..insn }), None);
 }
+
+proptest::proptest! {
+    /// Whatever the fields say, what is encoded decodes to just that.
+    #[test]
+    fn any_fields_encode_to_themselves_or_not_at_all(
+        op in proptest::sample::select(Op::ALL),
+        registers: [u8; 4],
+        narrow: bool,
+        rm in 0..9_u8,
+        len in proptest::sample::select(&[0_u8, 2, 4, 6][..]),
+        imm: i32,
+        shift in 0..32,
+        bits: u32,
+    ) {
+        let [rd, rs1, rs2, rs3] = registers.map(|register| register >> if narrow { 3 } else { 0 });
+        let insn = Insn { op, rd, rs1, rs2, rs3, rm, len, imm: imm >> shift, bits };
+        let _ = insn.to_string();
+        // Fields that the format does not use must be zero, so also try without them.
+        for insn in [insn, Insn { rs3: 0, rm: 0, ..insn }, Insn { rs2: 0, rs3: 0, rm: 0, ..insn }] {
+            if let Some(bits) = encode(&insn) {
+                let back = decode(bits).expect("encoded");
+                if !SPECIAL_CASES.contains(&(op, back.op)) {
+                    proptest::prop_assert_eq!(back, Insn { bits, ..insn });
+                }
+            }
+        }
+    }
+}
