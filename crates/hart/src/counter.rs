@@ -63,6 +63,24 @@ impl Counts {
     pub fn interrupts_total(&self) -> u64 {
         self.interrupts.iter().sum()
     }
+    /// Whether a hart can have come to these in a lifetime, so that sums of them and further
+    /// counting cannot overflow.
+    pub(crate) fn plausible(&self) -> bool {
+        let single = [
+            self.retired,
+            self.walks,
+            self.device_loads,
+            self.device_stores,
+            self.fences_vma,
+            self.fences_i,
+            self.csr_accesses,
+            self.waits,
+            self.failed_sc,
+            self.sbi_calls,
+        ];
+        let all = self.exceptions.iter().chain(&self.interrupts);
+        all.chain(&single).all(|count| *count < 1 << 56)
+    }
 }
 
 /// What a programmable counter can count: the values of `mhpmevent`.

@@ -17,6 +17,12 @@ const CONFIG_MASK: u8 = LOCKED | 3 << A_SHIFT | X | W | R;
 /// `pmpaddr` holds bits 55 to 2 of an address.
 const ADDRESS_MASK: u64 = (1 << 54) - 1;
 
+/// R=0 W=1 is reserved: such a write loses its W.
+fn legal_config(config: u8) -> u8 {
+    let reserved = if config & R == 0 { W } else { 0 };
+    config & CONFIG_MASK & !reserved
+}
+
 /// An entry's range, decoded: `first..=last`.
 #[derive(Clone, Copy, Debug)]
 struct Range {
@@ -60,9 +66,7 @@ impl Pmp {
     pub fn write_config_register(&mut self, first: usize, value: u64) {
         for (config, new) in self.config.iter_mut().skip(first).zip(value.to_le_bytes()) {
             if *config & LOCKED == 0 {
-                // R=0 W=1 is reserved: such a write loses its W.
-                let new = if new & R == 0 { new & !W } else { new };
-                *config = new & CONFIG_MASK;
+                *config = legal_config(new);
             }
         }
         self.decode();
@@ -186,7 +190,7 @@ impl Pmp {
     /// A PMP with these registers.
     pub fn from_registers(config: [u8; ENTRIES], address: [u64; ENTRIES]) -> Self {
         let mut pmp = Self {
-            config: config.map(|c| c & CONFIG_MASK),
+            config: config.map(legal_config),
             address: address.map(|a| a & ADDRESS_MASK),
             ranges: [None; ENTRIES],
         };

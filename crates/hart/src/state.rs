@@ -145,6 +145,9 @@ impl Hart {
         hart.csrs.counters = state.counters;
         hart.csrs.counters.legalise();
         hart.csrs.pmp = Pmp::from_registers(state.pmp_config, state.pmp_address);
+        if !state.counts.plausible() {
+            return Err(damaged("counts beyond any hart's lifetime"));
+        }
         hart.counts = state.counts;
         hart.services = Services {
             sbi: state.sbi,
@@ -224,5 +227,75 @@ impl crate::bus::Bus for Nowhere {
     }
     fn lines(&self, _: crate::bus::HartId) -> &crate::bus::Lines {
         &self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csr::mstatus;
+
+    #[test]
+    fn what_is_saved_comes_back() {
+        let mut hart = Hart::new(3, 0x8000_0000);
+        hart.start_supervisor(0x8020_0000, 0x1234);
+        for (register, value) in (1..).zip(&mut hart.x[1..]) {
+            *value = register * 0x0101_0101;
+        }
+        hart.f[31] = u64::MAX;
+        hart.csrs.satp = 8 << 60 | 5 << 44 | 0x8_0000;
+        hart.csrs.mip = crate::bus::irq::STI;
+        hart.csrs.mstatus |= mstatus::FS | mstatus::SUM;
+        hart.csrs.fcsr = 0xff;
+        hart.reservation = Some(Reservation {
+            addr: GuestPhys(0x8000_0040),
+            width: Width::Double,
+            value: 7,
+        });
+        hart.counts.retired = 99;
+        let saved = hart.save();
+        let back = Hart::restore(&saved).unwrap();
+        assert_eq!(back.save(), saved);
+        assert_eq!(back.mode, Mode::S);
+        assert_eq!(back.reservation, hart.reservation);
+        assert_eq!(back.effects, Effects::all());
+    }
+
+    #[test]
+    fn forged_states_hold_nothing_that_a_guest_could_not_set_up() {
+        let mut hart = Hart::new(0, 1);
+        hart.x[0] = 5;
+        hart.csrs.mstatus = u64::MAX;
+        hart.csrs.medeleg = u64::MAX;
+        hart.csrs.satp = u64::MAX;
+        hart.csrs.mepc = u64::MAX;
+        hart.csrs.fcsr = u64::MAX;
+        hart.csrs.mip = u64::MAX;
+        hart.csrs.pmp = Pmp::from_registers([0xff; ENTRIES], [u64::MAX; ENTRIES]);
+        let back = Hart::restore(&hart.save()).unwrap();
+        assert_eq!((back.x[0], back.pc), (0, 0));
+        assert_eq!(back.csrs.medeleg, 0xb3ff);
+        assert_eq!(back.csrs.satp, 0);
+        assert_eq!(back.csrs.mepc, u64::MAX - 1);
+        assert_eq!(back.csrs.fcsr, 0xff);
+        assert_eq!(
+            back.csrs.mip,
+            crate::bus::irq::SEI | crate::bus::irq::STI,
+            "only the hart's own bits"
+        );
+        assert_eq!(back.csrs.mstatus & mstatus::UXL, 2 << mstatus::UXL_SHIFT);
+        let write_only = Pmp::from_registers([2; ENTRIES], [0; ENTRIES]);
+        assert_eq!(write_only.config_register(0), 0);
+    }
+
+    #[test]
+    fn damaged_states_are_refused() {
+        let saved = Hart::new(0, 0).save();
+        assert!(Hart::restore(&[]).is_err());
+        assert!(Hart::restore(&saved[..saved.len() - 1]).is_err());
+        assert!(Hart::restore(&[saved.clone(), saved.clone()].concat()).is_err());
+        let mut hart = Hart::new(0, 0);
+        hart.counts.exceptions[2] = u64::MAX;
+        assert!(Hart::restore(&hart.save()).is_err(), "would overflow");
     }
 }

@@ -1,6 +1,8 @@
 //! The A extension, Zabha among it: reservations and read-modify-writes, in one atomic step on
 //! the host, so that harts on several host threads agree.
 
+use core::sync::atomic::{Ordering, fence};
+
 use ringer_isa::{Insn, Op};
 
 use super::{Execution, Flow, word};
@@ -10,6 +12,11 @@ use crate::hart::{Hart, Reservation};
 use crate::memory::TranslationCache;
 use crate::ram::Cell;
 use crate::translate::Access;
+
+/// The `aq` bit in an atomic's `rm`.
+const ACQUIRE: u8 = 2;
+/// The `rl` bit.
+const RELEASE: u8 = 1;
 
 /// What an AMO writes, given what was there and the register operand.
 type Combine = fn(u64, u64) -> u64;
@@ -153,9 +160,13 @@ impl Hart {
         let va = self.xr(insn.rs1);
         let offset = self.locate_atomic(bus, cache, va, C::BYTES, Access::Load)?;
         let fault = || Exception::new(Access::Load.access_fault(), va);
+        // With both aq and rl no earlier store may be seen to happen after it either.
+        if insn.rm & RELEASE != 0 {
+            fence(Ordering::SeqCst);
+        }
         let value: u64 = bus.ram().load_at::<C>(offset).ok_or_else(fault)?.into();
-        if insn.rm != 0 {
-            core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+        if insn.rm & ACQUIRE != 0 {
+            fence(Ordering::SeqCst);
         }
         let addr = bus.ram().base().offset(offset);
         self.reservation = Some(Reservation { addr, width, value });

@@ -50,6 +50,10 @@ impl Hart {
                     return Err(illegal());
                 }
                 self.counts.fences_vma += 1;
+                if self.effects.contains(Effects::FENCE_VMA) {
+                    // The fence before has not been acted on, and only one can be told of.
+                    self.effects |= Effects::FLUSH_TLB;
+                }
                 self.fence = AddressFence {
                     va: (insn.rs1 != 0).then(|| GuestVirt(self.xr(insn.rs1))),
                     asid: (insn.rs2 != 0).then(|| self.xr(insn.rs2) as u16),
