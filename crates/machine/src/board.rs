@@ -24,6 +24,7 @@ use crate::rom::{Handover, Rom};
 use crate::rtc::Rtc;
 use crate::syscon::Syscon;
 use crate::uart::Uart;
+use crate::virtio::EmptySlot;
 
 /// Why a board cannot be built.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -126,6 +127,10 @@ impl BoardBuilder {
         place(memory_map::PLIC, plic.clone());
         place(memory_map::UART, uart.clone());
         let occupied = virtio.len();
+        for slot in occupied..VIRTIO_SLOTS {
+            let empty = EmptySlot::new(&format!("virtio slot {slot}"));
+            place(virtio_slot(slot), Arc::new(empty));
+        }
         for (slot, make) in virtio.into_iter().enumerate() {
             let irq = wire(memory_map::VIRTIO_IRQ + slot as u32);
             place(virtio_slot(slot), make(ram.clone(), irq));
@@ -432,6 +437,11 @@ mod tests {
         clock.advance(77);
         assert_eq!(load(&board, 0x1000, Width::Word), Ok(0x297));
         assert_eq!(load(&board, 0x200_bff8, Width::Double), Ok(77));
+        for slot in 0..8 {
+            let base = 0x1000_1000 + slot * 0x1000;
+            assert_eq!(load(&board, base, Width::Word), Ok(0x7472_6976));
+            assert_eq!(load(&board, base + 8, Width::Word), Ok(0));
+        }
         assert_eq!(board.time(), 77);
         assert_ne!(load(&board, 0x10_1000, Width::Word), Ok(0));
         store(&board, 0x1000_0000, Width::Byte, u64::from(b'!')).unwrap();

@@ -19,6 +19,7 @@ pub mod plic;
 pub mod power;
 pub mod rom;
 pub mod rtc;
+pub mod sbi;
 pub mod syscon;
 pub mod uart;
 pub mod virtio;
