@@ -194,7 +194,7 @@ impl AsSupervisor {
         unsafe {
             asm!(
                 "csrs mstatus, {m}", "ld {v}, 0({a})", "csrc mstatus, {m}",
-                m = in(reg) MPRV, v = lateout(reg) value, a = in(reg) address
+                m = in(reg) MPRV, v = out(reg) value, a = in(reg) address
             )
         };
         csr::clear!(mstatus, SUM | MXR);
