@@ -25,10 +25,23 @@ pub enum Flow {
     Jump,
     /// The hart leaves the run loop; `pc` is as [`Exit`] says for each case.
     Leave(Exit),
+    /// A trap: nothing of the instruction has happened, and the exception waits in the hart.
+    /// (There, so that this type fits a register: the run loop is twice as fast for it.)
+    Trap,
 }
 
-/// The result of executing one instruction. After an exception nothing of it has happened.
-pub type Execution = Result<Flow, Exception>;
+/// The result of one of the rarer instructions, before the exception is put aside.
+type Execution = Result<Flow, Exception>;
+
+/// Unwraps an access of `$hart`, or returns its trap.
+macro_rules! attempt {
+    ($hart:ident, $access:expr) => {
+        match $access {
+            Ok(value) => value,
+            Err(exception) => return $hart.trapped(exception),
+        }
+    };
+}
 
 impl Hart {
     /// Executes the decoded instruction `insn`, which lies at `pc`. Registers and memory change;
@@ -40,7 +53,7 @@ impl Hart {
         cache: &mut T,
         insn: &Insn,
         pc: u64,
-    ) -> Execution {
+    ) -> Flow {
         let a = self.xr(insn.rs1);
         let b = self.xr(insn.rs2);
         let imm = insn.imm as i64 as u64;
@@ -114,86 +127,123 @@ impl Hart {
                 }
             }
 
-            Op::Lb => self.load::<u8, B, T>(bus, cache, at)? as i8 as u64,
-            Op::Lh => self.load::<u16, B, T>(bus, cache, at)? as i16 as u64,
-            Op::Lw => self.load::<u32, B, T>(bus, cache, at)? as i32 as u64,
-            Op::Ld => self.load::<u64, B, T>(bus, cache, at)?,
-            Op::Lbu => self.load::<u8, B, T>(bus, cache, at)?,
-            Op::Lhu => self.load::<u16, B, T>(bus, cache, at)?,
-            Op::Lwu => self.load::<u32, B, T>(bus, cache, at)?,
+            Op::Lb => {
+                let loaded = attempt!(self, self.load::<u8, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded as i8 as u64);
+                return self.after_access();
+            }
+            Op::Lh => {
+                let loaded = attempt!(self, self.load::<u16, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded as i16 as u64);
+                return self.after_access();
+            }
+            Op::Lw => {
+                let loaded = attempt!(self, self.load::<u32, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded as i32 as u64);
+                return self.after_access();
+            }
+            Op::Ld => {
+                let loaded = attempt!(self, self.load::<u64, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded);
+                return self.after_access();
+            }
+            Op::Lbu => {
+                let loaded = attempt!(self, self.load::<u8, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded);
+                return self.after_access();
+            }
+            Op::Lhu => {
+                let loaded = attempt!(self, self.load::<u16, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded);
+                return self.after_access();
+            }
+            Op::Lwu => {
+                let loaded = attempt!(self, self.load::<u32, B, T>(bus, cache, at));
+                self.set_x(insn.rd, loaded);
+                return self.after_access();
+            }
 
             Op::Sb => {
-                self.store::<u8, B, T>(bus, cache, at, b)?;
-                return Ok(self.after_access());
+                attempt!(self, self.store::<u8, B, T>(bus, cache, at, b));
+                return self.after_access();
             }
             Op::Sh => {
-                self.store::<u16, B, T>(bus, cache, at, b)?;
-                return Ok(self.after_access());
+                attempt!(self, self.store::<u16, B, T>(bus, cache, at, b));
+                return self.after_access();
             }
             Op::Sw => {
-                self.store::<u32, B, T>(bus, cache, at, b)?;
-                return Ok(self.after_access());
+                attempt!(self, self.store::<u32, B, T>(bus, cache, at, b));
+                return self.after_access();
             }
             Op::Sd => {
-                self.store::<u64, B, T>(bus, cache, at, b)?;
-                return Ok(self.after_access());
+                attempt!(self, self.store::<u64, B, T>(bus, cache, at, b));
+                return self.after_access();
             }
 
-            Op::Beq => return Ok(self.branch(a == b, pc, imm)),
-            Op::Bne => return Ok(self.branch(a != b, pc, imm)),
-            Op::Blt => return Ok(self.branch((a as i64) < b as i64, pc, imm)),
-            Op::Bge => return Ok(self.branch(a as i64 >= b as i64, pc, imm)),
-            Op::Bltu => return Ok(self.branch(a < b, pc, imm)),
-            Op::Bgeu => return Ok(self.branch(a >= b, pc, imm)),
+            Op::Beq => return self.branch(a == b, pc, imm),
+            Op::Bne => return self.branch(a != b, pc, imm),
+            Op::Blt => return self.branch((a as i64) < b as i64, pc, imm),
+            Op::Bge => return self.branch(a as i64 >= b as i64, pc, imm),
+            Op::Bltu => return self.branch(a < b, pc, imm),
+            Op::Bgeu => return self.branch(a >= b, pc, imm),
             Op::Jal => {
                 self.set_x(insn.rd, pc.wrapping_add(insn.len.into()));
-                return Ok(self.branch(true, pc, imm));
+                return self.branch(true, pc, imm);
             }
             Op::Jalr => {
                 // Every even address is a legal target: IALIGN is 16.
                 self.pc = at & !1;
                 self.set_x(insn.rd, pc.wrapping_add(insn.len.into()));
-                return Ok(Flow::Jump);
+                return Flow::Jump;
             }
 
             Op::Flw => {
-                self.float_enabled(insn)?;
-                let bits = self.load::<u32, B, T>(bus, cache, at)?;
+                attempt!(self, self.float_enabled(insn));
+                let bits = attempt!(self, self.load::<u32, B, T>(bus, cache, at));
                 self.set_f(insn.rd, F32::from_bits(bits).to_box());
-                return Ok(self.after_access());
+                return self.after_access();
             }
             Op::Fld => {
-                self.float_enabled(insn)?;
-                let bits = self.load::<u64, B, T>(bus, cache, at)?;
+                attempt!(self, self.float_enabled(insn));
+                let bits = attempt!(self, self.load::<u64, B, T>(bus, cache, at));
                 self.set_f(insn.rd, bits);
-                return Ok(self.after_access());
+                return self.after_access();
             }
             Op::Flh => {
-                self.float_enabled(insn)?;
-                let bits = self.load::<u16, B, T>(bus, cache, at)?;
+                attempt!(self, self.float_enabled(insn));
+                let bits = attempt!(self, self.load::<u16, B, T>(bus, cache, at));
                 self.set_f(insn.rd, F16::from_bits(bits).to_box());
-                return Ok(self.after_access());
+                return self.after_access();
             }
             Op::Fsw => {
-                self.float_enabled(insn)?;
-                self.store::<u32, B, T>(bus, cache, at, self.fr(insn.rs2))?;
-                return Ok(self.after_access());
+                attempt!(self, self.float_enabled(insn));
+                attempt!(
+                    self,
+                    self.store::<u32, B, T>(bus, cache, at, self.fr(insn.rs2))
+                );
+                return self.after_access();
             }
             Op::Fsd => {
-                self.float_enabled(insn)?;
-                self.store::<u64, B, T>(bus, cache, at, self.fr(insn.rs2))?;
-                return Ok(self.after_access());
+                attempt!(self, self.float_enabled(insn));
+                attempt!(
+                    self,
+                    self.store::<u64, B, T>(bus, cache, at, self.fr(insn.rs2))
+                );
+                return self.after_access();
             }
             Op::Fsh => {
-                self.float_enabled(insn)?;
-                self.store::<u16, B, T>(bus, cache, at, self.fr(insn.rs2))?;
-                return Ok(self.after_access());
+                attempt!(self, self.float_enabled(insn));
+                attempt!(
+                    self,
+                    self.store::<u16, B, T>(bus, cache, at, self.fr(insn.rs2))
+                );
+                return self.after_access();
             }
 
             _ => return self.execute_rest(bus, cache, insn, pc),
         };
         self.set_x(insn.rd, value);
-        Ok(self.after_access())
+        Flow::Next
     }
 
     /// The instructions that are rarer or longer: each group has its file.
@@ -204,18 +254,26 @@ impl Hart {
         cache: &mut T,
         insn: &Insn,
         pc: u64,
-    ) -> Execution {
+    ) -> Flow {
         if let Some(value) = bits::evaluate(insn, self.xr(insn.rs1), self.xr(insn.rs2)) {
             self.set_x(insn.rd, value);
-            return Ok(Flow::Next);
+            return Flow::Next;
         }
-        if let Some(execution) = self.execute_float(insn) {
-            return execution;
+        let execution = self
+            .execute_float(insn)
+            .or_else(|| self.execute_atomic(bus, cache, insn))
+            .unwrap_or_else(|| self.execute_system(bus, cache, insn, pc));
+        match execution {
+            Ok(flow) => flow,
+            Err(exception) => self.trapped(exception),
         }
-        if let Some(execution) = self.execute_atomic(bus, cache, insn) {
-            return execution;
-        }
-        self.execute_system(bus, cache, insn, pc)
+    }
+
+    /// Leaves an exception to be taken.
+    #[cold]
+    pub(crate) fn trapped(&mut self, exception: Exception) -> Flow {
+        self.exception = exception;
+        Flow::Trap
     }
 
     /// A device may have been touched, which ends a block.

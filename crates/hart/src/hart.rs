@@ -5,6 +5,7 @@ use ringer_isa::csr::mstatus;
 
 use crate::address::{GuestPhys, GuestVirt};
 use crate::bus::{HartId, Width};
+use crate::cause::{Cause, Exception};
 use crate::counter::Counts;
 use crate::csr::Csrs;
 use crate::mode::Mode;
@@ -95,6 +96,8 @@ pub struct Hart {
     pub csrs: Csrs,
     /// What `lr` holds reserved.
     pub reservation: Option<Reservation>,
+    /// The exception of an instruction that has just trapped.
+    pub(crate) exception: Exception,
     /// Effects since they were last taken.
     pub effects: Effects,
     /// The operands of the fence in `effects`.
@@ -116,6 +119,10 @@ impl Hart {
             mode: Mode::M,
             csrs: Csrs::default(),
             reservation: None,
+            exception: Exception {
+                cause: Cause::IllegalInstruction,
+                tval: 0,
+            },
             effects: Effects::empty(),
             fence: AddressFence::default(),
             counts: Counts::default(),

@@ -147,19 +147,27 @@ fn execute_run<B: Bus + ?Sized>(
 ) -> (u64, Option<Exit>) {
     let mut pc = hart.pc;
     let retired = hart.counts.retired;
-    let mut executed = 0;
-    for insn in block {
-        // Up to date at every instruction, since any may read a counter.
-        hart.counts.retired = retired + executed;
-        executed += 1;
+    // Only the last of a block can read a counter, and it finds those before it counted.
+    hart.counts.retired = (retired + block.len() as u64).wrapping_sub(1);
+    let mut rest = block.iter();
+    while let Some(insn) = rest.next() {
         match hart.execute(bus, tlb, insn, pc) {
-            Ok(Flow::Next) => pc = pc.wrapping_add(insn.len.into()),
-            ended => return (executed, hart.complete(ended, pc, insn.len)),
+            Flow::Next => pc = pc.wrapping_add(insn.len.into()),
+            Flow::Jump => {
+                let executed = (block.len() - rest.len()) as u64;
+                hart.counts.retired = retired + executed;
+                return (executed, None);
+            }
+            ended => {
+                let executed = (block.len() - rest.len()) as u64;
+                hart.counts.retired = retired + executed - 1;
+                return (executed, hart.follow(ended, pc, insn.len));
+            }
         }
     }
-    hart.counts.retired = retired + executed;
+    hart.counts.retired = retired + block.len() as u64;
     hart.pc = pc;
-    (executed, None)
+    (block.len() as u64, None)
 }
 
 /// Whether the hart must look up before it goes on.

@@ -4,7 +4,7 @@ use ringer_isa::decode;
 
 use crate::bus::Bus;
 use crate::cause::Exception;
-use crate::execute::{Execution, Flow};
+use crate::execute::Flow;
 use crate::hart::{Exit, Hart};
 use crate::memory::NoCache;
 
@@ -17,32 +17,31 @@ impl Hart {
     /// [`Hart::effects`].
     pub fn step<B: Bus + ?Sized>(&mut self, bus: &B) -> Option<Exit> {
         let pc = self.pc;
-        let (execution, len) = match self.fetch(bus, &mut NoCache) {
-            Err(fault) => (Err(fault), 0),
+        let (flow, len) = match self.fetch(bus, &mut NoCache) {
+            Err(fault) => (self.trapped(fault), 0),
             Ok(bits) => match decode(bits) {
-                None => (Err(Exception::illegal(bits)), 0),
+                None => (self.trapped(Exception::illegal(bits)), 0),
                 Some(insn) => (self.execute(bus, &mut NoCache, &insn, pc), insn.len),
             },
         };
-        self.complete(execution, pc, len)
+        self.follow(flow, pc, len)
     }
 
     /// Moves on after an instruction at `pc` of `len` bytes: the next one, a trap, or out.
-    #[inline]
-    pub(crate) fn complete(&mut self, execution: Execution, pc: u64, len: u8) -> Option<Exit> {
-        match execution {
-            Ok(Flow::Next | Flow::End) => self.pc = pc.wrapping_add(len.into()),
-            Ok(Flow::Jump) => {}
-            Ok(Flow::Leave(Exit::Wait)) => {
+    pub(crate) fn follow(&mut self, flow: Flow, pc: u64, len: u8) -> Option<Exit> {
+        match flow {
+            Flow::Next | Flow::End => self.pc = pc.wrapping_add(len.into()),
+            Flow::Jump => {}
+            Flow::Leave(Exit::Wait) => {
                 self.pc = pc.wrapping_add(len.into());
                 self.counts.retired += 1;
                 return Some(Exit::Wait);
             }
             // The instruction retires when the monitor has answered.
-            Ok(Flow::Leave(exit)) => return Some(exit),
-            Err(exception) => {
+            Flow::Leave(exit) => return Some(exit),
+            Flow::Trap => {
                 self.pc = pc;
-                return self.raise(exception);
+                return self.raise(self.exception);
             }
         }
         self.counts.retired += 1;
