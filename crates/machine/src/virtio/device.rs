@@ -101,6 +101,10 @@ impl<'a> Io<'a> {
         let queue = self.queues.get_mut(index).filter(|queue| queue.ready())?;
         Some((self.ram, queue))
     }
+    /// How many requests all queues have completed.
+    pub(super) fn completed(&self) -> u64 {
+        self.queues.iter().map(Queue::completed).sum()
+    }
     /// The configuration has changed.
     pub fn config_changed(&mut self) {
         self.events.config = true;

@@ -30,6 +30,21 @@ pub mod status {
     pub const FAILED: u8 = 0x80;
 }
 
+/// What happened since power-on, for statistics; no part of the saved state.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Times the driver said that there is work.
+    pub notifications: u64,
+    /// Requests done.
+    pub requests: u64,
+    /// Times the driver was to be told of requests done.
+    pub interrupts: u64,
+    /// Times the driver was to be told of a new configuration or a fault.
+    pub config_changes: u64,
+    /// Times a malformed queue stopped the device.
+    pub faults: u64,
+}
+
 /// The saved state of an endpoint.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct EndpointState {
@@ -62,6 +77,7 @@ pub struct Endpoint {
     again: u32,
     events: Events,
     fault: Option<QueueError>,
+    counters: Counters,
 }
 
 impl Endpoint {
@@ -78,7 +94,12 @@ impl Endpoint {
             again: 0,
             events: Events::default(),
             fault: None,
+            counters: Counters::default(),
         }
+    }
+    /// What happened since power-on.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
     /// What the device is.
     pub fn device_type(&self) -> DeviceType {
@@ -186,6 +207,7 @@ impl Endpoint {
     }
     fn stop(&mut self, error: QueueError) {
         self.fault = Some(error);
+        self.counters.faults += 1;
         self.again = 0;
         self.status |= status::NEEDS_RESET;
         // 2.1.2: the driver hears of it by a configuration change, once it is at work.
@@ -199,6 +221,7 @@ impl Endpoint {
         if let Some(bit) = 1_u32.checked_shl(index)
             && self.at_work()
         {
+            self.counters.notifications += 1;
             self.again |= bit;
             self.work(false);
         }
@@ -225,6 +248,7 @@ impl Endpoint {
             events: self.events,
             again: 0,
         };
+        let before = io.completed();
         let mut result = Ok(());
         for index in 0..io.queues.len() {
             if result.is_ok() && todo.checked_shr(index as u32).unwrap_or(0) & 1 != 0 {
@@ -234,6 +258,7 @@ impl Endpoint {
         if result.is_ok() && poll {
             result = self.device.poll(&mut io);
         }
+        self.counters.requests += io.completed().wrapping_sub(before);
         (self.events, self.again) = (io.events, io.again);
         if self.events.config {
             self.generation = self.generation.wrapping_add(1);
@@ -244,7 +269,10 @@ impl Endpoint {
     }
     /// What is to be told to the driver since this was last asked.
     pub fn take_events(&mut self) -> Events {
-        core::mem::take(&mut self.events)
+        let events = core::mem::take(&mut self.events);
+        self.counters.interrupts += u64::from(events.queues != 0);
+        self.counters.config_changes += u64::from(events.config);
+        events
     }
 
     /// Reads the device's configuration.

@@ -23,7 +23,7 @@ pub use blk::Blk;
 pub use chain::{Chain, Reader, Writer};
 pub use console::{Console, ConsoleControl};
 pub use device::{DeviceType, Io, VirtioDevice};
-pub use endpoint::Endpoint;
+pub use endpoint::{Counters, Endpoint};
 pub use net::{Net, NetControl};
 pub use queue::{Queue, QueueError};
 pub use rng::Rng;

@@ -161,6 +161,7 @@ pub struct Queue {
     next_used: u16,
     considered: u16,
     spare: Vec<Segment>,
+    completed: u64,
 }
 
 impl Queue {
@@ -180,6 +181,7 @@ impl Queue {
             next_used: 0,
             considered: 0,
             spare: Vec::new(),
+            completed: 0,
         }
     }
     /// The largest size it may be given.
@@ -338,8 +340,14 @@ impl Queue {
         store(at, u32::from(chain.head()))?;
         store(at.offset(4), written)?;
         self.next_used = self.next_used.wrapping_add(1);
+        self.completed += 1;
         self.spare = chain.into_segments();
         Ok(())
+    }
+
+    /// How many requests were done since the queue was last reset.
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// Shows the driver all requests done so far.

@@ -13,7 +13,7 @@ use crate::device::{Device, IrqLine};
 use crate::lock::Lock;
 
 use super::device::VirtioDevice;
-use super::endpoint::{Endpoint, EndpointState};
+use super::endpoint::{Counters, Endpoint, EndpointState};
 use super::queue::QueueError;
 
 /// Register offsets (virtio 1.2, 4.2.2).
@@ -124,6 +124,10 @@ impl VirtioMmio {
     /// What was wrong with a queue, if the device stopped over it.
     pub fn fault(&self) -> Option<QueueError> {
         self.slot.lock().endpoint.fault()
+    }
+    /// What happened since power-on.
+    pub fn counters(&self) -> Counters {
+        self.slot.lock().endpoint.counters()
     }
     /// Brings interrupt status and wire up to date. Under the lock, so that the wire ends at
     /// the level that the registers ended at.

@@ -10,7 +10,7 @@ use crate::backend::{ConsoleBackend, MemoryBackend, MemoryDisk, SeededEntropy, S
 use crate::device::Device;
 use crate::virtio::device::{DeviceType, VirtioDevice};
 use crate::virtio::transport::register as reg;
-use crate::virtio::{Balloon, Blk, Console, Net, Rng, feature};
+use crate::virtio::{Balloon, Blk, Console, Counters, Net, Rng, feature};
 
 use super::{BASE, BUFFERS, Buffer, DriverQueue, RAM_BYTES, Rig};
 
@@ -92,41 +92,43 @@ impl Script<'_> {
     }
     /// A buffer, most often a sound one.
     fn buffer(&mut self) -> Buffer {
-        let kind = self.byte();
-        let at = match kind & 7 {
-            0 => u64::from(self.word()) << (kind >> 3),
+        let (place, size) = (self.byte(), self.byte());
+        let at = match place & 15 {
+            0 => u64::from(self.word()) << (place >> 4),
             1 => BASE + RAM_BYTES - u64::from(self.byte()),
             // Among the rings themselves.
             2 => BASE + u64::from(self.half()),
             _ => BUFFERS + u64::from(self.half()),
         };
-        let len = match kind >> 3 & 7 {
+        let len = match size & 15 {
             0 => self.word(),
             1 => u32::from(self.byte() & 1),
             2 => u32::from(self.half()),
-            3 => 512,
-            4 => 16,
+            3..=7 => 512,
+            8 | 9 => 16,
             _ => u32::from(self.byte()),
         };
         Buffer {
             at,
             len,
-            writable: kind & 0x40 != 0,
+            writable: size & 0x40 != 0,
         }
     }
 }
 
 /// Drives a device of type `kind` by a script of register accesses, ring entries and RAM
-/// writes, sensible and not, with saved state taken out and put back in between.
-pub fn exercise_device(kind: DeviceType, bytes: &[u8]) {
+/// writes, sensible and not, with saved state taken out and put back in between. Returns how
+/// often the device came to work, by which one sees that scripts get anywhere.
+pub fn exercise_device(kind: DeviceType, bytes: &[u8]) -> Counters {
     let mut rig = Rig::new(device(kind));
+    let mut counters = Counters::default();
     let mut script = Script(bytes);
     let mut queues: [DriverQueue; 5] = core::array::from_fn(|n| DriverQueue::new(n as u32, 8, 0));
     while !script.0.is_empty() {
         let action = script.byte();
         let count = queues.len();
         let Some(queue) = queues.get_mut(usize::from(action >> 4) % count) else {
-            return;
+            break;
         };
         match action & 15 {
             0 | 1 => {
@@ -196,6 +198,7 @@ pub fn exercise_device(kind: DeviceType, bytes: &[u8]) {
             }
             14 => {
                 let saved = rig.device().save();
+                add(&mut counters, rig.device().counters());
                 rig.replace(device(kind));
                 let restored = rig.device().restore(&saved);
                 // A machine in any state that a guest can reach can be saved and resumed.
@@ -207,6 +210,16 @@ pub fn exercise_device(kind: DeviceType, bytes: &[u8]) {
             }
         }
     }
+    add(&mut counters, rig.device().counters());
+    counters
+}
+
+fn add(sum: &mut Counters, more: Counters) {
+    sum.notifications += more.notifications;
+    sum.requests += more.requests;
+    sum.interrupts += more.interrupts;
+    sum.config_changes += more.config_changes;
+    sum.faults += more.faults;
 }
 
 /// Restores bytes as the saved state of a device of type `kind`, and lets the device work.

@@ -22,10 +22,11 @@ use super::transport::{VirtioMmio, register as reg};
 /// Where RAM starts.
 pub const BASE: u64 = 0x8000_0000;
 /// Bytes of RAM.
-pub const RAM_BYTES: u64 = 1 << 20;
+pub const RAM_BYTES: u64 = 512 << 10;
 /// Where the queues end and buffers may lie.
-pub const BUFFERS: u64 = BASE + 0x8_0000;
-const QUEUE_STRIDE: u64 = 0x1_0000;
+pub const BUFFERS: u64 = BASE + 0x1_0000;
+/// Room for a queue of 256 entries.
+const QUEUE_STRIDE: u64 = 0x3000;
 
 /// Host memory for a `Ram`.
 struct Memory(NonNull<u8>);
@@ -244,8 +245,8 @@ impl DriverQueue {
             layout: Layout {
                 size,
                 desc,
-                driver: desc + 0x4000,
-                device: desc + 0x8000,
+                driver: desc + 0x1000,
+                device: desc + 0x2000,
             },
             event_idx: features & super::feature::EVENT_IDX != 0,
             next_desc: 0,

@@ -330,6 +330,15 @@ fn without_a_cache_writes_are_durable_at_once() {
 }
 
 #[test]
+fn a_driver_that_leaves_out_version_1_is_served() {
+    // As xv6 does: it takes the low half of the features, without those it does not know.
+    let mut bench = Bench::with_features(false, feature::SEG_MAX | feature::FLUSH);
+    let data = readable(DATA, 1024);
+    assert_eq!(bench.request(request::OUT, 2, &[data]), (OK, 1));
+    assert_eq!(bench.disk.log(), ["write"]);
+}
+
+#[test]
 fn requests_without_header_or_status_stop_the_device() {
     for buffers in [
         &[readable(HEADER, 16)][..],
