@@ -251,14 +251,19 @@ struct Port {
 
 impl Port {
     /// Takes typed bytes while there is room. In loopback the input is cut off.
+    ///
+    /// For a guest without receive interrupts it takes one byte at a time: drivers clear the
+    /// FIFO when they start, and what it holds then is lost.
     fn take_input(&mut self) {
         if self.state.loops_back() {
             return;
         }
-        let room = self
-            .state
-            .capacity()
-            .saturating_sub(self.state.received.len());
+        let limit = if self.state.ier & ier::RECEIVED != 0 {
+            self.state.capacity()
+        } else {
+            1
+        };
+        let room = limit.saturating_sub(self.state.received.len());
         let mut bytes = [0; FIFO_SIZE];
         if let Some(into) = bytes.get_mut(..room)
             && !into.is_empty()
