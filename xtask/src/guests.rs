@@ -26,7 +26,7 @@ pub struct Arguments {
 const COMPILER_FILE: &str = "rustc";
 
 /// The guests that are kernels, each one image.
-const KERNELS: &[&str] = &["demo"];
+const KERNELS: &[&str] = &["demo", "m-kernel", "m-kernel-clint"];
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
