@@ -2,6 +2,7 @@
 //! backend until the guest listens and the FIFO has room, so that nothing is lost.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -66,6 +67,7 @@ mod mcr {
 mod lsr {
     pub const DATA_READY: u8 = 1 << 0;
     pub const OVERRUN: u8 = 1 << 1;
+    pub const BREAK: u8 = 1 << 4;
     pub const HOLDING_EMPTY: u8 = 1 << 5;
     pub const TRANSMITTER_EMPTY: u8 = 1 << 6;
 }
@@ -107,6 +109,9 @@ struct State {
     /// The transmitter has run empty and the guest was not told yet.
     #[n(9)]
     empty_unreported: bool,
+    /// The byte received and not read is a break on the line.
+    #[n(10)]
+    line_break: Option<bool>,
 }
 
 impl State {
@@ -122,6 +127,7 @@ impl State {
             received: Vec::new().into(),
             overrun: false,
             empty_unreported: false,
+            line_break: None,
         }
     }
 
@@ -205,6 +211,9 @@ impl State {
             *last = byte;
         }
     }
+    fn is_break(&self) -> bool {
+        self.line_break == Some(true) && !self.received.is_empty()
+    }
     fn line_status(&self) -> u8 {
         let mut status = lsr::HOLDING_EMPTY | lsr::TRANSMITTER_EMPTY;
         if !self.received.is_empty() {
@@ -213,12 +222,15 @@ impl State {
         if self.overrun {
             status |= lsr::OVERRUN;
         }
+        if self.is_break() {
+            status |= lsr::BREAK;
+        }
         status
     }
     /// The interrupt of the highest priority, as IIR shows it.
     fn interrupt(&self) -> u8 {
         let enabled = |bit| self.ier & bit != 0;
-        if enabled(ier::LINE_STATUS) && self.overrun {
+        if enabled(ier::LINE_STATUS) && (self.overrun || self.is_break()) {
             iir::LINE_STATUS
         } else if enabled(ier::RECEIVED) && self.received.len() >= self.trigger() {
             iir::RECEIVED
@@ -241,12 +253,15 @@ impl State {
             && (self.fcr == 0
                 || self.fcr & fcr::ENABLE != 0 && self.fcr & !(fcr::ENABLE | fcr::TRIGGER) == 0)
             && self.received.len() <= self.capacity()
+            && (self.line_break != Some(true) || self.received.len() == 1)
     }
 }
 
 struct Port {
     state: State,
     backend: Box<dyn ConsoleBackend>,
+    /// Keys that the host sends with a break before each.
+    keys: VecDeque<u8>,
 }
 
 impl Port {
@@ -255,7 +270,13 @@ impl Port {
     /// For a guest without receive interrupts it takes one byte at a time: drivers clear the
     /// FIFO when they start, and what it holds then is lost.
     fn take_input(&mut self) {
-        if self.state.loops_back() {
+        if self.state.loops_back() || self.state.is_break() {
+            return;
+        }
+        if self.state.received.is_empty() && !self.keys.is_empty() {
+            // A break arrives as a zero byte; the key comes when the guest has read that.
+            self.state.received.push(0);
+            self.state.line_break = Some(true);
             return;
         }
         let limit = if self.state.ier & ier::RECEIVED != 0 {
@@ -287,6 +308,12 @@ impl Port {
             return 0;
         }
         let byte = self.state.received.remove(0);
+        if self.state.line_break.take() == Some(true)
+            && let Some(key) = self.keys.pop_front()
+        {
+            self.state.received.push(key);
+            return byte;
+        }
         if self.state.received.is_empty() {
             self.take_input();
         }
@@ -306,7 +333,11 @@ impl Uart {
         let state = State::new();
         Self {
             irq,
-            port: Lock::new(Port { state, backend }),
+            port: Lock::new(Port {
+                state,
+                backend,
+                keys: VecDeque::new(),
+            }),
         }
     }
     /// Shows bytes that go past the registers: the SBI's console is the same terminal.
@@ -327,6 +358,17 @@ impl Uart {
         }
         let more = port.backend.read(rest).min(rest.len());
         count + more
+    }
+    /// Sends a break and then `key`, as Linux takes its SysRq commands from a serial console.
+    pub fn send_break_and(&self, key: u8) {
+        let mut port = self.port.lock();
+        if port.keys.len() < FIFO_SIZE {
+            port.keys.push_back(key);
+        }
+        if port.state.ier & ier::RECEIVED != 0 {
+            port.take_input();
+        }
+        self.drive(&port.state);
     }
     fn drive(&self, state: &State) {
         self.irq.set(state.interrupt() != iir::NONE);
@@ -518,6 +560,27 @@ mod tests {
         bench.write(IER, ier::RECEIVED);
         assert!(bench.interrupts());
         assert_eq!(bench.read(DATA), b'e');
+    }
+
+    #[test]
+    fn a_break_precedes_its_key() {
+        let bench = Bench::new();
+        bench.write(IIR_FCR, fcr::ENABLE);
+        bench.write(IER, ier::RECEIVED | ier::LINE_STATUS);
+        bench.terminal.type_in("ab");
+        bench.uart.poll();
+        bench.uart.send_break_and(b's');
+        let mut got = Vec::new();
+        while bench.interrupts() {
+            let status = bench.read(LSR) & (lsr::BREAK | lsr::DATA_READY);
+            got.push((status, bench.read(DATA)));
+        }
+        let (data, line_break) = (lsr::DATA_READY, lsr::DATA_READY | lsr::BREAK);
+        assert_eq!(
+            got,
+            [(data, b'a'), (data, b'b'), (line_break, 0), (data, b's')]
+        );
+        assert_eq!(bench.read(LSR), 0x60);
     }
 
     #[test]
