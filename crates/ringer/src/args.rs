@@ -18,7 +18,7 @@ Examples:
   ringer run --bios fw_jump.bin --kernel Image
                                              the same through OpenSBI as firmware
   ringer run --bios rv64ui-p-add             an RISC-V test program: its result is the exit status
-  ringer run debian                          Debian, after `cargo xtask guests --debian`
+  ringer run debian                          Debian, after `cargo xtask debian`
   ringer doctor                              what this computer offers, what is missing
 
 On the guest's console, Ctrl-A x quits, Ctrl-A c opens the monitor prompt, Ctrl-A h helps.";
@@ -62,7 +62,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a guest
-    #[command(after_help = RUN_EXAMPLES, after_long_help = const_format(RUN_EXAMPLES))]
+    #[command(after_help = RUN_EXAMPLES, after_long_help = long_help(RUN_EXAMPLES))]
     Run(Box<RunArgs>),
     /// Run the small guest that comes with Ringer, and watch the machine from inside
     Demo(Box<RunOptions>),
@@ -70,14 +70,14 @@ pub enum Command {
     Doctor,
 }
 
-fn const_format(examples: &str) -> String {
+fn long_help(examples: &str) -> String {
     format!("{examples}\n\n{}", exit::HELP)
 }
 
 /// Arguments of `ringer run`.
 #[derive(Debug, Default, clap::Args)]
 pub struct RunArgs {
-    /// A guest known by name: `debian`, made by `cargo xtask guests --debian`
+    /// A guest known by name: `debian`, made by `cargo xtask debian`
     pub guest: Option<String>,
     /// Read options from this TOML file; options given here win
     #[arg(long, value_name = "FILE")]

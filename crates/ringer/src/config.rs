@@ -91,13 +91,8 @@ impl VmConfig {
     /// Fills in defaults and checks values.
     pub fn from_options(options: RunOptions) -> Result<Self, Failure> {
         let harts = options.harts.unwrap_or(1);
-        if !(1..=MAX_HARTS).contains(&harts) {
-            return Err(Failure::usage(format_args!(
-                "a machine has 1 to {MAX_HARTS} harts, not {harts}; change --harts"
-            )));
-        }
         let memory = options.memory.unwrap_or(Size(1 << 30)).0;
-        check_memory(memory)?;
+        check_shape(harts, memory)?;
         let disks = options
             .disk
             .iter()
@@ -110,6 +105,11 @@ impl VmConfig {
                 "{devices} disks and network cards are too many; the board has room for {}",
                 VIRTIO_SLOTS - VIRTIO_FIXED
             )));
+        }
+        if options.deterministic && !nets.is_empty() {
+            return Err(Failure::usage(
+                "--deterministic and --net tap exclude each other: no two runs see the same network",
+            ));
         }
         let timeout = options.timeout.map(parse_timeout).transpose()?;
         let append = options.append.unwrap_or_default();
@@ -156,7 +156,13 @@ impl VmConfig {
     }
 }
 
-fn check_memory(memory: u64) -> Result<(), Failure> {
+/// Checks the numbers that a machine is made of.
+pub fn check_shape(harts: u64, memory: u64) -> Result<(), Failure> {
+    if !(1..=MAX_HARTS).contains(&harts) {
+        return Err(Failure::usage(format_args!(
+            "a machine has 1 to {MAX_HARTS} harts, not {harts}; change --harts"
+        )));
+    }
     if memory < MIN_MEMORY {
         return Err(Failure::usage(format_args!(
             "--memory {} is too little; the least is {}",

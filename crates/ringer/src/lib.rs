@@ -1,17 +1,31 @@
 //! The hosted monitor: everything around the machine that needs an operating system.
 
 pub mod args;
+pub mod boot;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod debian;
+pub mod demo;
 pub mod disk;
+pub mod doctor;
 pub mod entropy;
 pub mod exit;
 pub mod htif;
+pub mod input;
+pub mod inspect;
 pub mod loader;
+pub mod machine;
 pub mod memory;
+pub mod monitor;
 pub mod net;
+pub mod run;
+pub mod runner;
 pub mod semihosting;
+pub mod signals;
 pub mod size;
 pub mod snapshot;
+pub mod state;
+pub mod stats;
 pub mod terminal;

@@ -1,7 +1,7 @@
 //! The `ringer` command.
 
-use clap::Parser;
+use std::process::ExitCode;
 
-fn main() {
-    ringer::args::Args::parse();
+fn main() -> ExitCode {
+    ringer::cli::main()
 }

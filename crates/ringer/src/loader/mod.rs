@@ -134,12 +134,19 @@ pub fn kernel(path: &Path, limit: u64) -> Result<Payload, LoadError> {
         })
 }
 
-/// Reads a kernel that firmware will start: as [`kernel`], but a raw binary (U-Boot) will do.
-pub fn firmware_payload(path: &Path, limit: u64) -> Result<Payload, LoadError> {
-    firmware(path, limit)
+/// Recognises a kernel that comes with the program.
+pub fn embedded(bytes: &[u8], limit: u64) -> Result<Payload, LoadError> {
+    let damaged = |reason: String| LoadError::Content {
+        path: PathBuf::from("the kernel that comes with Ringer"),
+        reason,
+    };
+    recognise(bytes.to_vec(), limit)
+        .map_err(damaged)?
+        .map_err(|_| damaged("is not one".to_string()))
 }
 
-/// Reads firmware or a bare program; what is not recognised is a raw binary.
+/// Reads firmware, a bare program, or a boot loader that firmware starts; what is not
+/// recognised is a raw binary.
 pub fn firmware(path: &Path, limit: u64) -> Result<Payload, LoadError> {
     let bytes = read(path, limit)?;
     recognise(bytes, limit)

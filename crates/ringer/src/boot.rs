@@ -1,0 +1,196 @@
+//! Putting a guest into RAM, and the harts at its start.
+
+use ringer_hart::{Bus, GuestPhys, Hart, Ram};
+use ringer_machine::board::Board;
+use ringer_machine::boot::{Image, Images, Placed, Start, prepare};
+use ringer_machine::device_tree::Guest;
+use ringer_machine::memory_map::{RAM_BASE, ROM, Span};
+
+use crate::config::VmConfig;
+use crate::exit::Failure;
+use crate::loader::{self, ElfImage, Payload, Symbols};
+use crate::machine::boot_seed;
+
+/// Kernels with fixed places are put here when they may be moved: behind the room for firmware.
+const KERNEL_BASE: GuestPhys = GuestPhys(RAM_BASE.0 + (2 << 20));
+
+/// Everything that is put into RAM, kept for the guest's resets.
+pub struct BootFiles {
+    firmware: Option<Payload>,
+    kernel: Option<Payload>,
+    initrd: Option<Vec<u8>>,
+    command_line: String,
+    deterministic: bool,
+    semihosting: bool,
+}
+
+/// A guest in RAM.
+pub struct Booted {
+    /// The harts, all at the reset vector.
+    pub harts: Vec<Hart>,
+    /// Where and how they begin: a kernel without firmware is started by the SBI.
+    pub start: Start,
+}
+
+impl BootFiles {
+    /// Reads the files that `config` names.
+    pub fn read(config: &VmConfig) -> Result<Self, Failure> {
+        let limit = config.memory;
+        let firmware = config
+            .bios
+            .as_ref()
+            .map(|path| loader::firmware(path, limit))
+            .transpose()
+            .map_err(Failure::monitor)?;
+        // What a firmware starts may be a boot loader, which is a raw binary.
+        let read_kernel = if firmware.is_some() {
+            loader::firmware
+        } else {
+            loader::kernel
+        };
+        let kernel = config
+            .kernel
+            .as_ref()
+            .map(|path| read_kernel(path, limit))
+            .transpose()
+            .map_err(Failure::monitor)?;
+        let initrd = config
+            .initrd
+            .as_ref()
+            .map(|path| loader::read(path, limit))
+            .transpose()
+            .map_err(Failure::monitor)?;
+        Ok(Self {
+            firmware,
+            kernel,
+            initrd,
+            command_line: config.append.clone(),
+            deterministic: config.deterministic,
+            semihosting: config.semihosting,
+        })
+    }
+    /// A kernel that comes with Ringer.
+    pub fn embedded(kernel: Payload, config: &VmConfig) -> Self {
+        Self {
+            firmware: None,
+            kernel: Some(kernel),
+            initrd: None,
+            command_line: config.append.clone(),
+            deterministic: config.deterministic,
+            semihosting: config.semihosting,
+        }
+    }
+    /// The symbols by which a test program talks to its host.
+    pub fn symbols(&self) -> Symbols {
+        let of = |payload: &Option<Payload>| match payload {
+            Some(Payload::Elf(elf)) => Some(elf.symbols),
+            _ => None,
+        };
+        of(&self.firmware)
+            .or_else(|| of(&self.kernel))
+            .unwrap_or_default()
+    }
+    /// Puts everything into RAM and makes the harts.
+    pub fn boot(&self, board: &Board) -> Result<Booted, Failure> {
+        let firmware = self.firmware.as_ref().map(|p| Placing::new(p, RAM_BASE));
+        let kernel = self.kernel.as_ref().map(|p| Placing::new(p, KERNEL_BASE));
+        let images = Images {
+            firmware: firmware.as_ref().map(|p| p.image),
+            kernel: kernel.as_ref().map(|p| p.image),
+            initrd: self.initrd.as_ref().map(|bytes| bytes.len() as u64),
+        };
+        let seed = boot_seed(self.deterministic)?;
+        let guest = Guest {
+            command_line: &self.command_line,
+            initrd: None,
+            seed: &seed,
+        };
+        let (layout, start) = prepare(board, &images, &guest).map_err(Failure::monitor)?;
+        let ram = board.ram();
+        for (placing, placed) in [(firmware, layout.firmware), (kernel, layout.kernel)] {
+            if let (Some(placing), Some(placed)) = (placing, placed) {
+                placing.put(ram, placed).ok_or_else(misplaced)?;
+            }
+        }
+        if let (Some(bytes), Some(span)) = (&self.initrd, layout.initrd) {
+            ram.write(span.base, bytes).ok_or_else(misplaced)?;
+        }
+        let harts = (0..board.harts()).map(|id| {
+            let mut hart = Hart::new(id, ROM.base.0);
+            hart.services.semihosting = self.semihosting;
+            hart
+        });
+        Ok(Booted {
+            harts: harts.collect(),
+            start,
+        })
+    }
+    /// Whether the monitor is the guest's SBI: there is no firmware that would be.
+    pub fn needs_sbi(&self) -> bool {
+        self.firmware.is_none()
+    }
+}
+
+/// The layout and the images disagree, which their making excludes.
+fn misplaced() -> Failure {
+    Failure::monitor("the guest's files do not fit into its RAM; give more with --memory")
+}
+
+/// A payload and how it wants to be placed.
+struct Placing<'a> {
+    payload: &'a Payload,
+    image: Image,
+    /// Added to an ELF's addresses.
+    bias: u64,
+}
+
+impl<'a> Placing<'a> {
+    fn new(payload: &'a Payload, base: GuestPhys) -> Self {
+        let (image, bias) = match payload {
+            Payload::Raw(bytes) => (Image::Movable(bytes.len() as u64), 0),
+            Payload::Image(image) => (Image::Movable(image.size), 0),
+            Payload::Elf(elf) => place_elf(elf, base),
+        };
+        Self {
+            payload,
+            image,
+            bias,
+        }
+    }
+    fn put(&self, ram: &Ram, placed: Placed) -> Option<()> {
+        match self.payload {
+            Payload::Raw(bytes) => ram.write(placed.span.base, bytes),
+            Payload::Image(image) => ram.write(placed.span.base, &image.bytes),
+            Payload::Elf(elf) => elf.segments.iter().try_for_each(|segment| {
+                let at = GuestPhys(segment.address.wrapping_add(self.bias));
+                ram.write(at, &segment.bytes)?;
+                let rest = segment.size.checked_sub(segment.bytes.len() as u64)?;
+                if rest > 0 {
+                    ram.fill(at.offset(segment.bytes.len() as u64), rest, 0)?;
+                }
+                Some(())
+            }),
+        }
+    }
+}
+
+/// An ELF goes where it says. One that may be moved and is linked below RAM goes to `base`.
+fn place_elf(elf: &ElfImage, base: GuestPhys) -> (Image, u64) {
+    let start = elf.segments.iter().map(|s| s.address).min().unwrap_or(0);
+    let end = elf
+        .segments
+        .iter()
+        .map(|s| s.address.saturating_add(s.size))
+        .max()
+        .unwrap_or(0);
+    let bias = if elf.relocatable && start < RAM_BASE.0 {
+        base.0.wrapping_sub(start & !(ringer_hart::PAGE_SIZE - 1))
+    } else {
+        0
+    };
+    let image = Image::Fixed {
+        span: Span::new(start.wrapping_add(bias), end.saturating_sub(start)),
+        entry: GuestPhys(elf.entry.wrapping_add(bias)),
+    };
+    (image, bias)
+}

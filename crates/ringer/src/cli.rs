@@ -1,0 +1,86 @@
+//! The command: from arguments to an exit status and, on standard error, one line.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Args, Command, RunOptions};
+use crate::config::VmConfig;
+use crate::exit::{Failure, Outcome, status};
+use crate::terminal::ESCAPE_HELP;
+use crate::{debian, demo, doctor, run};
+
+/// Runs the command.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse(&error),
+    };
+    let result = match args.command {
+        None => start_demo(RunOptions::default()),
+        Some(Command::Demo(options)) => start_demo(*options),
+        Some(Command::Run(args)) => start(*args),
+        Some(Command::Doctor) => {
+            print!("{}", doctor::report());
+            return ExitCode::SUCCESS;
+        }
+    };
+    match result {
+        Ok(outcome) => {
+            if outcome.is_remarkable() {
+                eprintln!("ringer: {outcome}");
+            }
+            ExitCode::from(outcome.status())
+        }
+        Err(failure) => {
+            eprintln!("ringer: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
+    greet();
+    demo::run(options)
+}
+
+fn start(mut args: crate::args::RunArgs) -> Result<Outcome, Failure> {
+    match args.guest.as_deref() {
+        None => {}
+        Some("debian") => args.options = debian::options(args.options)?,
+        Some(other) => {
+            return Err(Failure::usage(format_args!(
+                "there is no guest called '{other}'; a kernel's file goes behind --kernel, as in `ringer run --kernel {other}`"
+            )));
+        }
+    }
+    let config = VmConfig::from_args(args)?;
+    greet();
+    run::run(config)
+}
+
+/// Tells somebody at a terminal how to get out.
+fn greet() {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        eprintln!("ringer: {ESCAPE_HELP}");
+    }
+}
+
+/// Help and version as clap prints them; mistakes as one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // A closed pipe behind `--help` is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    eprintln!("ringer: {first}; see `ringer run --help`");
+    ExitCode::from(status::USAGE)
+}

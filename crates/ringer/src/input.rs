@@ -1,0 +1,137 @@
+//! Standard input: keys for the guest, the escape key, and lines for the monitor prompt.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use ringer_machine::board::Board;
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::monitor::Command;
+use crate::run::Event;
+use crate::terminal::{ESCAPE_HELP, EscapeParser, Key, Terminal};
+
+/// How often a full queue is looked at again.
+const RETRY: Duration = Duration::from_millis(100);
+/// The most input that a deterministic run reads beforehand.
+const BEFOREHAND: u64 = 64 << 20;
+
+/// Reads all of standard input before the guest starts, so that when it arrives does not
+/// depend on the host.
+pub fn read_beforehand(console: &Console) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .take(BEFOREHAND)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::monitor(format_args!("cannot read standard input: {error}")))?;
+    console.type_all(&bytes);
+    Ok(())
+}
+
+/// Where typed bytes go, and how their arrival is made known.
+pub struct Keyboard {
+    /// The queue.
+    pub console: Arc<Console>,
+    /// Its devices are told that there is input.
+    pub board: Arc<Board>,
+    /// Receives commands.
+    pub events: Sender<Event>,
+}
+
+impl Keyboard {
+    /// Starts to read standard input, which is `terminal` if it is one.
+    pub fn watch(self, terminal: Option<Arc<Terminal>>) {
+        thread::spawn(move || match terminal {
+            Some(terminal) => self.read_terminal(&terminal),
+            None => self.read_pipe(),
+        });
+    }
+    /// All for the guest. The end of the pipe is no reason to stop.
+    fn read_pipe(&self) {
+        let mut chunk = [0; 4096];
+        while let Some(bytes) = read_some(&mut chunk) {
+            self.give(bytes);
+        }
+    }
+    fn give(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.console.type_some(bytes, RETRY);
+            bytes = bytes.get(taken..).unwrap_or_default();
+            self.board.poll();
+        }
+    }
+    fn read_terminal(&self, terminal: &Terminal) {
+        let mut parser = EscapeParser::default();
+        let mut chunk = [0; 4096];
+        while let Some(bytes) = read_some(&mut chunk) {
+            let mut plain = Vec::new();
+            for &byte in bytes {
+                match parser.next(byte) {
+                    None => {}
+                    Some(Key::Guest(byte)) => plain.push(byte),
+                    Some(Key::Help) => say(ESCAPE_HELP),
+                    Some(Key::Quit) => drop(self.events.send(Event::Quit("Ctrl-A x"))),
+                    Some(Key::Monitor) => {
+                        self.give(&std::mem::take(&mut plain));
+                        terminal.cooked();
+                        self.prompt();
+                        terminal.raw();
+                    }
+                }
+            }
+            self.give(&plain);
+        }
+    }
+    /// Reads commands until one leads back to the console.
+    fn prompt(&self) {
+        say("monitor prompt: `help` lists the commands, an empty line returns to the guest");
+        let mut line = String::new();
+        loop {
+            eprint!("ringer> ");
+            let _ = io::stderr().flush();
+            line.clear();
+            match io::stdin().read_line(&mut line) {
+                // Ctrl-D.
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            match Command::parse(&line) {
+                Ok(Command::Console) => return,
+                Ok(command) => {
+                    let leaves = command == Command::Quit;
+                    let (sender, answer) = mpsc::channel();
+                    if self.events.send(Event::Command(command, sender)).is_err() {
+                        return;
+                    }
+                    if let Ok(text) = answer.recv() {
+                        eprintln!("{}", text.trim_end());
+                    }
+                    if leaves {
+                        return;
+                    }
+                }
+                Err(why) => eprintln!("{why}"),
+            }
+        }
+    }
+}
+
+fn say(text: &str) {
+    eprintln!("\nringer: {text}");
+}
+
+fn read_some(chunk: &mut [u8]) -> Option<&[u8]> {
+    loop {
+        // Not through `io::stdin()`'s buffer: a key must not wait for a full line.
+        match rustix::io::read(rustix::stdio::stdin(), &mut *chunk) {
+            Ok(0) => return None,
+            Ok(len) => return chunk.get(..len),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Building a machine from its description: memory, clock, board, devices and what stands
+//! behind them.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringer_hart::{Bus, Lines};
+use ringer_machine::backend::{ConsoleBackend, EntropyBackend};
+use ringer_machine::board::{Board, BoardBuilder, MakeDevice};
+use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
+use ringer_machine::memory_map::RAM_BASE;
+use ringer_machine::virtio::{Balloon, Blk, Net, Rng, VirtioDevice, VirtioMmio};
+
+use crate::args::ConsoleKind;
+use crate::clock::{HostClock, Pausable};
+use crate::config::{DiskSpec, VmConfig};
+use crate::console::{Console, NoConsole};
+use crate::disk::{self, Overlay};
+use crate::entropy::{FixedEntropy, HostEntropy};
+use crate::exit::Failure;
+use crate::memory::{HostMemory, Releaser};
+use crate::net::Tap;
+use crate::runner::Parker;
+
+/// Seeds of the fixed random sequences; different uses draw from different ones.
+mod seed {
+    pub const DEVICE: u64 = 1;
+    pub const NETWORK: u64 = 2;
+    pub const BOOT: u64 = 3;
+}
+
+/// The machine's time.
+#[derive(Clone)]
+pub enum MachineClock {
+    /// The host's.
+    Host(Arc<HostClock>),
+    /// By instruction counts.
+    Virtual(Arc<VirtualClock>),
+}
+
+impl MachineClock {
+    fn new(deterministic: bool) -> Self {
+        if deterministic {
+            Self::Virtual(Arc::default())
+        } else {
+            Self::Host(Arc::default())
+        }
+    }
+    /// As the board takes it.
+    pub fn shared(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Host(clock) => clock.clone(),
+            Self::Virtual(clock) => clock.clone(),
+        }
+    }
+    /// As the runner stops it.
+    pub fn pausable(&self) -> &dyn Pausable {
+        match self {
+            Self::Host(clock) => &**clock,
+            Self::Virtual(clock) => &**clock,
+        }
+    }
+}
+
+/// A disk with what its saved state needs.
+pub struct OpenDisk {
+    /// As it was described.
+    pub spec: DiskSpec,
+    /// Its size in bytes.
+    pub len: u64,
+    /// What was written, if it is kept apart.
+    pub overlay: Option<Overlay>,
+}
+
+/// A machine without harts: all around them.
+pub struct Machine {
+    /// The board.
+    pub board: Arc<Board>,
+    /// The memory behind its RAM.
+    pub memory: Arc<HostMemory>,
+    /// Its time.
+    pub clock: MachineClock,
+    /// The terminal's end of the console.
+    pub console: Arc<Console>,
+    /// The thread that writes its output.
+    pub console_writer: JoinHandle<()>,
+    /// Network interfaces to watch.
+    pub taps: Vec<Tap>,
+    /// The disks.
+    pub disks: Vec<OpenDisk>,
+    /// Where the harts' threads sleep; in a deterministic machine all are the same.
+    pub parkers: Vec<Arc<Parker>>,
+}
+
+/// What the monitor itself prints through HTIF and semihosting goes the same way as the
+/// guest's serial output.
+pub fn console_backend(config: &VmConfig, console: &Arc<Console>) -> Box<dyn ConsoleBackend> {
+    match config.console {
+        ConsoleKind::Stdio => Box::new(console.port()),
+        ConsoleKind::None => Box::new(NoConsole),
+    }
+}
+
+impl Machine {
+    /// Builds what `config` describes. Nothing runs yet.
+    pub fn build(config: &VmConfig) -> Result<Self, Failure> {
+        let memory = HostMemory::new(config.memory).map_err(Failure::monitor)?;
+        let clock = MachineClock::new(config.deterministic);
+        let (console, console_writer) = Console::new(config.deterministic, std::io::stdout());
+        let parkers = make_parkers(config);
+        let lines: Arc<[Lines]> = parkers
+            .iter()
+            .map(|parker| Lines::with_waker(parker.clone().into()))
+            .collect();
+        let ram = Arc::new(memory.ram(RAM_BASE));
+        let mut builder = BoardBuilder::new(
+            ram,
+            lines,
+            clock.shared(),
+            console_backend(config, &console),
+        );
+        let mut disks = Vec::new();
+        for (number, spec) in config.disks.iter().enumerate() {
+            let opened = disk::open(spec).map_err(Failure::monitor)?;
+            let len = opened.backend.len();
+            let serial = spec.serial.clone();
+            let serial = serial.unwrap_or_else(|| format!("ringer-disk{number}"));
+            let device = Blk::new(opened.backend, &serial);
+            builder = builder.virtio(slot(format!("disk{number}"), Box::new(device)));
+            disks.push(OpenDisk {
+                spec: spec.clone(),
+                len,
+                overlay: opened.overlay,
+            });
+        }
+        let mut taps = Vec::new();
+        for (number, spec) in config.nets.iter().enumerate() {
+            let tap = Tap::open(spec.tap.as_deref()).map_err(Failure::monitor)?;
+            let device = Net::new(Box::new(tap.clone()), mac_address(number)?);
+            builder = builder.virtio(slot(format!("net{number}"), Box::new(device)));
+            taps.push(tap);
+        }
+        let random = entropy(config.deterministic, seed::DEVICE);
+        builder = builder.virtio(slot("rng".to_string(), Box::new(Rng::new(random))));
+        let balloon = Balloon::new(Box::new(Releaser(memory.clone())));
+        builder = builder.virtio(slot("balloon".to_string(), Box::new(balloon)));
+        // Bytes for the terminal come from the serial port; this one waits to be connected.
+        let second = ringer_machine::virtio::Console::new(Box::new(NoConsole));
+        builder = builder.virtio(slot("console".to_string(), Box::new(second)));
+        let board = builder.build().map_err(Failure::monitor)?;
+        Ok(Self {
+            board: Arc::new(board),
+            memory,
+            clock,
+            console,
+            console_writer,
+            taps,
+            disks,
+            parkers,
+        })
+    }
+    /// When the guest's time will be `ticks`, by the host's clock.
+    pub fn instant_of(&self, ticks: u64) -> Instant {
+        let ahead = ticks.saturating_sub(self.board.time());
+        // A timer set for the end of time is asked again tomorrow.
+        let nanos = ahead.saturating_mul(NANOS_PER_TICK).min(86_400_000_000_000);
+        Instant::now() + Duration::from_nanos(nanos)
+    }
+}
+
+fn make_parkers(config: &VmConfig) -> Vec<Arc<Parker>> {
+    if config.deterministic {
+        let only = Arc::new(Parker::default());
+        return vec![only; config.harts];
+    }
+    (0..config.harts).map(|_| Arc::default()).collect()
+}
+
+fn slot(name: String, device: Box<dyn VirtioDevice>) -> MakeDevice {
+    Box::new(move |ram, irq| Arc::new(VirtioMmio::new(&name, device, ram, irq)))
+}
+
+fn entropy(deterministic: bool, seed: u64) -> Box<dyn EntropyBackend> {
+    if deterministic {
+        Box::new(FixedEntropy::new(seed))
+    } else {
+        Box::new(HostEntropy)
+    }
+}
+
+/// Random bytes for the device tree, from which kernels seed their generators.
+pub fn boot_seed(deterministic: bool) -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    entropy(deterministic, seed::BOOT)
+        .fill(&mut bytes)
+        .map_err(Failure::monitor)?;
+    Ok(bytes)
+}
+
+/// A locally administered address. Machines on one network must not share one, so it is random;
+/// a saved machine keeps its own.
+fn mac_address(number: usize) -> Result<[u8; 6], Failure> {
+    let mut mac = [0; 6];
+    let mut random = entropy(false, seed::NETWORK + number as u64);
+    random.fill(&mut mac).map_err(Failure::monitor)?;
+    mac[0] = mac[0] & !1 | 2;
+    Ok(mac)
+}

@@ -1,0 +1,420 @@
+//! One run of a machine, from its description to its outcome.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringer_hart::{Bus, Hart, Interpreter};
+use ringer_machine::boot::Start;
+use ringer_machine::power::Shutdown;
+use ringer_machine::sbi::Sbi;
+
+use crate::args::ConsoleKind;
+use crate::boot::BootFiles;
+use crate::config::VmConfig;
+use crate::exit::{Failure, Outcome};
+use crate::htif::{self, Htif};
+use crate::input::{self, Keyboard};
+use crate::inspect;
+use crate::loader::{Payload, Symbols};
+use crate::machine::{Machine, console_backend};
+use crate::monitor::{self, Command};
+use crate::net;
+use crate::runner::{Activity, Gate, Seat, Threads, Vm};
+use crate::semihosting::Semihosting;
+use crate::signals;
+use crate::snapshot::Reader;
+use crate::state;
+use crate::terminal::Terminal;
+
+/// How long a guest that was asked to power off may take.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Time for a guest to act on a SysRq command.
+const SYSRQ_PAUSE: Duration = Duration::from_millis(700);
+
+/// What the conductor of a run hears.
+#[derive(Debug)]
+pub enum Event {
+    /// The guest asked to end its run.
+    Shutdown(Shutdown),
+    /// A test program ended with this code.
+    Exit(u64),
+    /// All harts wait for what cannot come.
+    Stuck,
+    /// This process was asked to end.
+    Signal(&'static str),
+    /// The operator wants to end, by this key or command.
+    Quit(&'static str),
+    /// A command from the monitor prompt, and where its answer goes.
+    Command(Command, Sender<String>),
+}
+
+/// Where the guest comes from.
+enum Origin {
+    Boot(BootFiles),
+    Saved(Reader),
+}
+
+/// Runs the machine that `config` describes until it ends.
+pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
+    let mut config = config;
+    let (origin, symbols) = match config.restore.clone() {
+        Some(dir) => {
+            let reader = Reader::open(&dir).map_err(Failure::monitor)?;
+            let symbols = state::adopt(&mut config, reader.machine())?;
+            (Origin::Saved(reader), symbols)
+        }
+        None => {
+            let files = BootFiles::read(&config)?;
+            let symbols = files.symbols();
+            (Origin::Boot(files), symbols)
+        }
+    };
+    conduct(config, origin, symbols)
+}
+
+/// Runs a kernel that comes with Ringer.
+pub fn run_embedded(config: VmConfig, kernel: Payload) -> Result<Outcome, Failure> {
+    let files = BootFiles::embedded(kernel, &config);
+    conduct(config, Origin::Boot(files), Symbols::default())
+}
+
+fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome, Failure> {
+    check_signature(&config, &symbols)?;
+    let (events, inbox) = mpsc::channel();
+    let vm = Arc::new(assemble(&config, &origin, &symbols, events.clone())?);
+    let files = match origin {
+        Origin::Boot(files) => {
+            vm.start_harts(&files)?;
+            Some(files)
+        }
+        Origin::Saved(reader) => {
+            state::restore(&vm, &reader)?;
+            None
+        }
+    };
+    signals::watch(events.clone())?;
+    let terminal = connect_input(&vm, &config, events)?;
+    net::watch(vm.machine.taps.clone(), vm.machine.board.clone());
+    let deadline = config.timeout.map(|timeout| Instant::now() + timeout);
+    let mut conductor = Conductor {
+        threads: Threads::start(Arc::clone(&vm)),
+        vm: Arc::clone(&vm),
+        config,
+        symbols,
+        files,
+        deadline,
+        asked: false,
+        resets: 0,
+    };
+    let outcome = conductor.until_the_end(&inbox);
+    let stopped = conductor.threads.pause();
+    vm.machine.console.close();
+    drop(terminal);
+    if stopped {
+        conductor.report()?;
+    }
+    vm.gate.end();
+    outcome
+}
+
+/// A signature can only be written of a program that says where it is.
+fn check_signature(config: &VmConfig, symbols: &Symbols) -> Result<(), Failure> {
+    let known = symbols.begin_signature.is_some() && symbols.end_signature.is_some();
+    if config.signature.is_some() && !known {
+        return Err(Failure::monitor(
+            "--signature needs an ELF program with the symbols begin_signature and end_signature",
+        ));
+    }
+    Ok(())
+}
+
+fn assemble(
+    config: &VmConfig,
+    origin: &Origin,
+    symbols: &Symbols,
+    events: Sender<Event>,
+) -> Result<Vm, Failure> {
+    let machine = Machine::build(config)?;
+    let needs_sbi = match origin {
+        Origin::Boot(files) => files.needs_sbi(),
+        Origin::Saved(reader) => reader.machine().sbi,
+    };
+    let console = || console_backend(config, &machine.console);
+    let program = config.bios.as_ref().or(config.kernel.as_ref());
+    let command_line = format!(
+        "{} {}",
+        program.map_or_else(|| "guest".into(), |path| path.display().to_string()),
+        config.append
+    );
+    let semihosting = Semihosting::new(
+        console(),
+        command_line.trim_end().to_string(),
+        config.deterministic,
+    );
+    let seats = (0..config.harts).map(|id| {
+        Mutex::new(Seat {
+            hart: Hart::new(id, 0),
+            interpreter: Interpreter::new(),
+            activity: Activity::Stopped,
+        })
+    });
+    Ok(Vm {
+        seats: seats.collect(),
+        sbi: needs_sbi.then(|| Sbi::new(config.harts)),
+        htif: Htif::new(symbols, console()),
+        semihosting: Mutex::new(semihosting),
+        gate: Gate::default(),
+        events,
+        interactive: config.console == ConsoleKind::Stdio && io::stdin().is_terminal(),
+        started: Instant::now(),
+        machine,
+    })
+}
+
+/// Lets keys reach the guest. The terminal is restored when what this returns goes.
+fn connect_input(
+    vm: &Arc<Vm>,
+    config: &VmConfig,
+    events: Sender<Event>,
+) -> Result<Option<Arc<Terminal>>, Failure> {
+    if config.console == ConsoleKind::None {
+        return Ok(None);
+    }
+    let terminal = Terminal::open().map(Arc::new);
+    if terminal.is_none() && config.deterministic {
+        input::read_beforehand(&vm.machine.console)?;
+        return Ok(None);
+    }
+    if let Some(terminal) = &terminal {
+        terminal.raw();
+    }
+    let keyboard = Keyboard {
+        console: Arc::clone(&vm.machine.console),
+        board: Arc::clone(&vm.machine.board),
+        events,
+    };
+    keyboard.watch(terminal.clone());
+    Ok(terminal)
+}
+
+/// Decides what happens to a machine while it runs.
+struct Conductor {
+    threads: Threads,
+    vm: Arc<Vm>,
+    config: VmConfig,
+    symbols: Symbols,
+    /// For the guest's resets; a resumed machine has none.
+    files: Option<BootFiles>,
+    /// When waiting ends: `--timeout`, or the grace after the guest was asked to power off.
+    deadline: Option<Instant>,
+    /// The guest was asked to power off.
+    asked: bool,
+    resets: u64,
+}
+
+impl Conductor {
+    fn until_the_end(&mut self, inbox: &Receiver<Event>) -> Result<Outcome, Failure> {
+        loop {
+            let event = match self.deadline {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => {
+                    inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+            };
+            let outcome = match event {
+                Ok(event) => self.handle(event)?,
+                Err(_) if self.asked => Some(Outcome::Stopped(
+                    "SIGTERM: the guest did not power off when asked",
+                )),
+                Err(_) => Some(match &self.config.save {
+                    Some(dir) => self.save(&dir.clone())?,
+                    None => Outcome::TimedOut,
+                }),
+            };
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<Option<Outcome>, Failure> {
+        Ok(match event {
+            Event::Shutdown(Shutdown::PowerOff) => Some(Outcome::PoweredOff),
+            Event::Shutdown(Shutdown::Reset) if self.asked => Some(Outcome::PoweredOff),
+            Event::Shutdown(Shutdown::Reset) => self.reset()?,
+            Event::Shutdown(Shutdown::Fail(0)) => {
+                Some(Outcome::Crashed("it reported failure".to_string()))
+            }
+            Event::Shutdown(Shutdown::Fail(code)) => Some(Outcome::Code(code.into())),
+            Event::Exit(code) => Some(Outcome::Code(code)),
+            Event::Stuck => Some(Outcome::Crashed(
+                "all harts wait for an interrupt, and none can come".to_string(),
+            )),
+            Event::Quit(by) => Some(Outcome::Stopped(by)),
+            Event::Signal("SIGINT") => Some(Outcome::Stopped("SIGINT")),
+            Event::Signal(name) => self.asked_to_end(name)?,
+            Event::Command(command, answer) => {
+                let (text, outcome) = self.obey(command);
+                // A prompt that has gone away needs no answer.
+                let _ = answer.send(text);
+                outcome
+            }
+        })
+    }
+
+    /// The first time the guest is asked to power off, or the machine is saved; the second time
+    /// it is over.
+    fn asked_to_end(&mut self, signal: &'static str) -> Result<Option<Outcome>, Failure> {
+        if let Some(dir) = self.config.save.clone() {
+            return self.save(&dir).map(Some);
+        }
+        if self.asked || self.threads.is_paused() {
+            return Ok(Some(Outcome::Stopped(signal)));
+        }
+        self.asked = true;
+        self.deadline = Some(Instant::now() + GRACE);
+        ask_to_power_off(Arc::clone(&self.vm));
+        Ok(None)
+    }
+
+    /// The guest wants to start again.
+    fn reset(&mut self) -> Result<Option<Outcome>, Failure> {
+        if let Some(limit) = self.config.resets
+            && self.resets >= limit
+        {
+            return Ok(Some(Outcome::ResetLimit(limit)));
+        }
+        let Some(files) = &self.files else {
+            return Ok(Some(Outcome::Crashed(
+                "it asked for a reset, and a resumed machine does not have its kernel's file"
+                    .to_string(),
+            )));
+        };
+        self.resets += 1;
+        if !self.threads.pause() {
+            return Err(Failure::monitor("a hart does not stop for the reset"));
+        }
+        self.vm.machine.board.reset();
+        self.vm.start_harts(files)?;
+        self.threads.resume();
+        Ok(None)
+    }
+
+    fn save(&mut self, dir: &Path) -> Result<Outcome, Failure> {
+        let (config, symbols) = (&self.config, &self.symbols);
+        self.threads
+            .while_still(|vm| state::save(vm, config, symbols, dir))
+            .ok_or_else(|| {
+                Failure::monitor("a hart does not stop, so the machine was not saved")
+            })??;
+        Ok(Outcome::Saved(dir.to_path_buf()))
+    }
+
+    /// Does what the monitor prompt says.
+    fn obey(&mut self, command: Command) -> (String, Option<Outcome>) {
+        let mut look = |show: &dyn Fn(&Vm) -> String| {
+            self.threads
+                .while_still(|vm| show(vm))
+                .unwrap_or_else(|| "a hart does not stop".to_string())
+        };
+        let text = match command {
+            Command::Help => monitor::HELP.to_string(),
+            Command::Stats => look(&|vm| vm.stats().to_string()),
+            Command::Harts => look(&inspect::harts),
+            Command::Regs(hart) => look(&|vm| inspect::registers(vm, hart)),
+            Command::Examine(hart, address, count) => {
+                look(&|vm| inspect::memory(vm, hart, address, count))
+            }
+            Command::Disassemble(hart, address, count) => {
+                look(&|vm| inspect::disassembly(vm, hart, address, count))
+            }
+            Command::Translate(hart, address) => look(&|vm| inspect::walk(vm, hart, address)),
+            Command::Save(dir) => match dir.or_else(|| self.config.save.clone()) {
+                Some(dir) => self.save_by_hand(dir),
+                None => "save needs a directory: save DIR".to_string(),
+            },
+            Command::Pause => {
+                if self.threads.pause() {
+                    "paused; resume lets it run on".to_string()
+                } else {
+                    "a hart does not stop".to_string()
+                }
+            }
+            Command::Resume => {
+                self.threads.resume();
+                "running".to_string()
+            }
+            Command::Reset => match self.reset() {
+                Ok(None) => "reset".to_string(),
+                Ok(Some(outcome)) => return (outcome.to_string(), Some(outcome)),
+                Err(failure) => failure.to_string(),
+            },
+            Command::Quit => return (String::new(), Some(Outcome::Stopped("quit"))),
+            Command::Console => String::new(),
+        };
+        (text, None)
+    }
+    fn save_by_hand(&mut self, dir: PathBuf) -> String {
+        match self.save(&dir) {
+            Ok(outcome) => outcome.to_string(),
+            Err(failure) => failure.to_string(),
+        }
+    }
+
+    /// What is written at the end. All harts stand still.
+    fn report(&self) -> Result<(), Failure> {
+        if let Some(path) = &self.config.signature {
+            let ram = self.vm.machine.board.ram();
+            let text = self
+                .symbols
+                .begin_signature
+                .zip(self.symbols.end_signature)
+                .and_then(|(begin, end)| htif::signature(ram, begin, end))
+                .ok_or_else(|| {
+                    Failure::monitor("begin_signature and end_signature enclose no words of RAM")
+                })?;
+            std::fs::write(path, text).map_err(|error| {
+                Failure::monitor(format_args!("cannot write {}: {error}", path.display()))
+            })?;
+        }
+        if self.config.stats {
+            eprint!("\n{}", self.vm.stats());
+        }
+        Ok(())
+    }
+}
+
+/// There is no power button on this board. What a Linux guest does hear are SysRq commands on
+/// its serial console: sync, remount read-only, power off. Each starts work that the next must
+/// not overtake.
+fn ask_to_power_off(vm: Arc<Vm>) {
+    thread::spawn(move || {
+        for key in [b's', b'u', b'o'] {
+            vm.machine.board.uart().send_break_and(key);
+            thread::sleep(SYSRQ_PAUSE);
+        }
+    });
+}
+
+impl Vm {
+    /// Puts the guest's files into RAM and its harts at their start.
+    fn start_harts(&self, files: &BootFiles) -> Result<(), Failure> {
+        let booted = files.boot(&self.machine.board)?;
+        self.seat_harts(booted.harts);
+        if let Some(sbi) = &self.sbi {
+            sbi.reset();
+            if let Start::Kernel { entry, device_tree } = booted.start {
+                sbi.boot(0, entry, device_tree.0);
+            }
+            for seat in &self.seats {
+                crate::runner::sit(seat).activity = Activity::Stopped;
+            }
+        }
+        Ok(())
+    }
+}

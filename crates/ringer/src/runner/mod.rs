@@ -1,0 +1,148 @@
+//! Running a machine's harts: one thread each, or all in turn on one thread.
+
+mod gate;
+mod parallel;
+mod parker;
+mod round_robin;
+mod seat;
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringer_hart::{Hart, Interpreter};
+use ringer_machine::sbi::Sbi;
+
+use crate::htif::Htif;
+use crate::machine::{Machine, MachineClock};
+use crate::run::Event;
+use crate::semihosting::Semihosting;
+use crate::stats::{HartStats, Stats};
+
+pub use gate::Gate;
+pub use parker::Parker;
+pub use seat::{Activity, HartMemory, Seat};
+
+/// How long a thread may take to come to the gate: a device may wait for a slow disk or
+/// terminal meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A machine with its harts: what their threads share.
+pub struct Vm {
+    /// Everything around the harts.
+    pub machine: Machine,
+    /// The harts, each locked by the thread that runs it.
+    pub seats: Vec<Mutex<Seat>>,
+    /// The monitor's SBI, for kernels started without firmware.
+    pub sbi: Option<Sbi>,
+    /// Test programs' way to the host.
+    pub htif: Option<Htif>,
+    /// Answers semihosting calls.
+    pub semihosting: Mutex<Semihosting>,
+    /// Where the threads stop.
+    pub gate: Gate,
+    /// Tells the conductor what happens.
+    pub events: Sender<Event>,
+    /// Input may come from outside while the guest waits.
+    pub interactive: bool,
+    /// When it was started.
+    pub started: Instant,
+}
+
+/// Locks a seat; a thread that panicked does not take the machine's monitor with it.
+pub fn sit(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The threads that run a machine.
+pub struct Threads {
+    vm: Arc<Vm>,
+    count: usize,
+    paused: bool,
+}
+
+impl Threads {
+    /// Starts to run `vm`.
+    pub fn start(vm: Arc<Vm>) -> Self {
+        let count = match &vm.machine.clock {
+            MachineClock::Virtual(clock) => {
+                let (vm, clock) = (Arc::clone(&vm), Arc::clone(clock));
+                thread::spawn(move || round_robin::run(&vm, &clock));
+                1
+            }
+            MachineClock::Host(_) => {
+                for hart in 0..vm.seats.len() {
+                    let vm = Arc::clone(&vm);
+                    thread::spawn(move || parallel::run(&vm, hart));
+                }
+                vm.seats.len()
+            }
+        };
+        Self {
+            vm,
+            count,
+            paused: false,
+        }
+    }
+    /// Whether the operator has paused the machine.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+    /// Stops all harts between two instructions, and time. False if a hart does not stop.
+    pub fn pause(&mut self) -> bool {
+        self.vm.gate.close(self.vm.machine.board.all_lines());
+        let stopped = self.vm.gate.wait_for(self.count, PATIENCE);
+        self.vm.machine.clock.pausable().pause();
+        self.paused = true;
+        stopped
+    }
+    /// Lets them run.
+    pub fn resume(&mut self) {
+        self.vm.machine.clock.pausable().resume();
+        self.paused = false;
+        self.vm.gate.open();
+    }
+    /// Does `work` while all harts stand still; then it is as before. `None` if they do not.
+    pub fn while_still<T>(&mut self, work: impl FnOnce(&Vm) -> T) -> Option<T> {
+        let was_paused = self.paused;
+        let result = self.pause().then(|| work(&self.vm));
+        if !was_paused {
+            self.resume();
+        }
+        result
+    }
+}
+
+impl Vm {
+    /// Puts harts at their start: all that the engine remembers is void.
+    pub fn seat_harts(&self, harts: Vec<Hart>) {
+        for (seat, hart) in self.seats.iter().zip(harts) {
+            let mut seat = sit(seat);
+            let counts = std::mem::take(&mut seat.hart.counts);
+            seat.hart = hart;
+            seat.hart.counts = counts;
+            seat.interpreter = Interpreter::new();
+            seat.activity = Activity::Running;
+        }
+    }
+    /// What it has done. All harts must stand still.
+    pub fn stats(&self) -> Stats {
+        let harts = self.seats.iter().map(|seat| {
+            let seat = sit(seat);
+            let (tlb, blocks) = seat.interpreter.counts();
+            HartStats {
+                counts: seat.hart.counts.clone(),
+                tlb,
+                blocks,
+            }
+        });
+        Stats {
+            elapsed: self.started.elapsed(),
+            harts: harts.collect(),
+            devices: self.machine.board.access_counts(),
+            faults: self.machine.board.faults(),
+            dropped_output: self.machine.console.dropped(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A hart with the engine that runs it: one turn at a time.
+
+use std::sync::PoisonError;
+
+use ringer_hart::translate::Access;
+use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart, Interpreter};
+use ringer_machine::board::Board;
+use ringer_machine::sbi;
+
+use super::Vm;
+use crate::run::Event;
+use crate::semihosting::{GuestMemory, Reply};
+
+/// What a hart is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// Executing instructions.
+    Running,
+    /// Waiting for an interrupt.
+    Waiting,
+    /// Stopped: another hart's SBI call starts it.
+    Stopped,
+}
+
+/// A hart and its engine.
+pub struct Seat {
+    /// The hart.
+    pub hart: Hart,
+    /// The engine.
+    pub interpreter: Interpreter,
+    /// What it is doing.
+    pub activity: Activity,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// About so many instructions were executed.
+    Ran(u64),
+    /// Nothing to do before an interrupt or a request; a timer rises at this time.
+    Idle(Option<u64>),
+}
+
+impl Seat {
+    /// Runs the hart for up to `budget` instructions and answers what it asks.
+    pub fn turn(&mut self, vm: &Vm, budget: u64) -> Turn {
+        let board = &*vm.machine.board;
+        if !self.is_awake(vm) {
+            let timer = match self.activity {
+                Activity::Stopped => None,
+                _ => self.hart.next_timer(board),
+            };
+            return Turn::Idle(timer);
+        }
+        let before = self.hart.counts.retired;
+        let Self {
+            hart, interpreter, ..
+        } = self;
+        let exit = match &vm.sbi {
+            Some(sbi) => sbi.while_running(hart.id, || interpreter.run(hart, board, budget)),
+            None => interpreter.run(hart, board, budget),
+        };
+        match exit {
+            Exit::Budget | Exit::Yield => {}
+            Exit::Wait => self.activity = Activity::Waiting,
+            Exit::Sbi => self.answer_sbi(vm),
+            Exit::Semihosting => self.answer_semihosting(vm),
+        }
+        self.look_around(vm);
+        if exit == Exit::Budget {
+            // Instructions that trap do not retire, but take their time.
+            return Turn::Ran(budget);
+        }
+        Turn::Ran(
+            self.hart
+                .counts
+                .retired
+                .wrapping_sub(before)
+                .clamp(1, budget),
+        )
+    }
+
+    /// Whether there is something to run; ends a wait or a stop that is over.
+    fn is_awake(&mut self, vm: &Vm) -> bool {
+        let board = &*vm.machine.board;
+        let lines = board.lines(self.hart.id);
+        match self.activity {
+            Activity::Running => {}
+            // Requests are taken by the engine; `wfi` may end for no reason.
+            Activity::Waiting if lines.has_requests() || self.hart.wakes(board) => {
+                self.activity = Activity::Running;
+            }
+            Activity::Waiting => {}
+            Activity::Stopped => {
+                lines.take_requests();
+                if let Some(sbi) = &vm.sbi
+                    && sbi.start(&mut self.hart, board)
+                {
+                    self.activity = Activity::Running;
+                }
+            }
+        }
+        self.activity == Activity::Running
+    }
+
+    fn answer_sbi(&mut self, vm: &Vm) {
+        let Some(sbi) = &vm.sbi else {
+            return;
+        };
+        self.activity = match sbi.call(&mut self.hart, &vm.machine.board) {
+            sbi::Outcome::Run | sbi::Outcome::Down => Activity::Running,
+            sbi::Outcome::Wait => Activity::Waiting,
+            sbi::Outcome::Stopped => Activity::Stopped,
+        };
+    }
+
+    fn answer_semihosting(&mut self, vm: &Vm) {
+        let board = &*vm.machine.board;
+        let (number, argument) = (self.hart.x[10], self.hart.x[11]);
+        let memory = HartMemory {
+            hart: &self.hart,
+            board,
+        };
+        let clock = vm.machine.clock.shared();
+        let reply = vm
+            .semihosting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .answer(number, argument, &memory, &*clock);
+        match reply {
+            Reply::Value(value) => {
+                self.hart.x[10] = value;
+                self.hart.return_from_call();
+            }
+            Reply::Exit(code) => vm.end_of_program(code),
+        }
+    }
+
+    /// Passes on what the guest has asked of its machine.
+    fn look_around(&self, vm: &Vm) {
+        if let Some(htif) = &vm.htif
+            && let Some(code) = htif.poll(vm.machine.board.ram())
+        {
+            vm.end_of_program(code);
+        }
+        if let Some(shutdown) = vm.machine.board.take_shutdown() {
+            vm.tell(Event::Shutdown(shutdown));
+        }
+    }
+}
+
+impl Vm {
+    /// Stops the machine and tells the conductor why.
+    pub(super) fn tell(&self, event: Event) {
+        self.gate.close(self.machine.board.all_lines());
+        // The conductor is gone only when the process is about to end.
+        let _ = self.events.send(event);
+    }
+    fn end_of_program(&self, code: u64) {
+        self.tell(Event::Exit(code));
+    }
+}
+
+/// Memory as a hart's program sees it, without side effects on its page tables.
+pub struct HartMemory<'a> {
+    /// The hart.
+    pub hart: &'a Hart,
+    /// Its machine.
+    pub board: &'a Board,
+}
+
+impl HartMemory<'_> {
+    /// The RAM behind `len` bytes at `address`, if they are in one page.
+    fn find(&self, address: u64, access: Access) -> Option<GuestPhys> {
+        let context = self.hart.data_context();
+        self.hart
+            .inspect(self.board, GuestVirt(address), access, &context, |_| {})
+            .ok()
+            .map(|translation| translation.phys)
+    }
+    /// Calls `each` for every piece of the range that lies in one page.
+    fn pieces(
+        &self,
+        address: u64,
+        len: usize,
+        access: Access,
+        mut each: impl FnMut(GuestPhys, std::ops::Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        let mut done = 0;
+        while done < len {
+            let at = address.wrapping_add(done as u64);
+            let in_page = ringer_hart::PAGE_SIZE - at % ringer_hart::PAGE_SIZE;
+            let part = (len - done).min(in_page as usize);
+            each(self.find(at, access)?, done..done + part)?;
+            done += part;
+        }
+        Some(())
+    }
+}
+
+impl GuestMemory for HartMemory<'_> {
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        let ram = self.board.ram();
+        self.pieces(address, into.len(), Access::Load, |phys, range| {
+            ram.read(phys, into.get_mut(range)?)
+        })
+        .is_some()
+    }
+    fn write(&self, address: u64, from: &[u8]) -> bool {
+        let ram = self.board.ram();
+        self.pieces(address, from.len(), Access::Store, |phys, range| {
+            ram.write(phys, from.get(range)?)
+        })
+        .is_some()
+    }
+}

@@ -1,0 +1,230 @@
+//! A running machine to and from its saved form.
+
+use std::io;
+use std::path::Path;
+
+use ringer_hart::persist::Persist;
+use ringer_hart::{Bus, Hart};
+
+use crate::config::{DiskSpec, VmConfig};
+use crate::exit::Failure;
+use crate::loader::Symbols;
+use crate::runner::{Activity, Seat, Vm, sit};
+use crate::snapshot::{Description, PAGE, Reader, SavedDisk, Writer};
+
+/// Names of the parts.
+mod part {
+    pub const MEMORY: &str = "memory";
+    pub const BOARD: &str = "board";
+    pub const SBI: &str = "sbi";
+    pub fn hart(number: usize) -> String {
+        format!("hart{number}")
+    }
+    pub fn overlay(number: usize) -> String {
+        format!("disk{number}.overlay")
+    }
+}
+
+/// What the harts were doing, beside their registers.
+#[derive(minicbor::Encode, minicbor::Decode)]
+struct HartPart {
+    #[n(0)]
+    hart: minicbor::bytes::ByteVec,
+    /// 0 running, 1 waiting for an interrupt, 2 stopped.
+    #[n(1)]
+    activity: u8,
+}
+
+/// Saves a machine whose harts stand still.
+pub fn save(vm: &Vm, config: &VmConfig, symbols: &Symbols, dir: &Path) -> Result<(), Failure> {
+    let mut writer = Writer::new(dir).map_err(Failure::monitor)?;
+    let board = &vm.machine.board;
+    for (number, seat) in vm.seats.iter().enumerate() {
+        let seat = sit(seat);
+        let state = HartPart {
+            hart: seat.hart.save().into(),
+            activity: seat.activity as u8,
+        };
+        let bytes = ringer_hart::persist::encode(&state);
+        writer
+            .part(&part::hart(number), &bytes)
+            .map_err(Failure::monitor)?;
+    }
+    writer
+        .part(part::BOARD, &board.save())
+        .map_err(Failure::monitor)?;
+    if let Some(sbi) = &vm.sbi {
+        writer
+            .part(part::SBI, &sbi.save())
+            .map_err(Failure::monitor)?;
+    }
+    let ram = board.ram();
+    writer
+        .pages(part::MEMORY, |take| {
+            let mut page = [0; PAGE];
+            for number in 0..ram.len() / PAGE as u64 {
+                let at = ram.base().offset(number * PAGE as u64);
+                ram.read(at, &mut page)
+                    .ok_or_else(|| io::Error::other("a page of RAM is not there"))?;
+                if page.iter().any(|&byte| byte != 0) {
+                    take(number, &page)?;
+                }
+            }
+            Ok(())
+        })
+        .map_err(Failure::monitor)?;
+    for (number, disk) in vm.machine.disks.iter().enumerate() {
+        if let Some(overlay) = &disk.overlay {
+            writer
+                .pages(&part::overlay(number), |take| {
+                    overlay
+                        .for_each_block(take)?
+                        .map_err(|error| io::Error::other(error.to_string()))
+                })
+                .map_err(Failure::monitor)?;
+        }
+    }
+    writer
+        .finish(describe(vm, config, symbols))
+        .map_err(Failure::monitor)
+}
+
+fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
+    let disks = vm.machine.disks.iter().map(|disk| SavedDisk {
+        path: std::path::absolute(&disk.spec.path).unwrap_or_else(|_| disk.spec.path.clone()),
+        len: disk.len,
+        read_only: disk.spec.read_only,
+        overlay: disk.spec.overlay,
+        serial: disk.spec.serial.clone(),
+    });
+    Description {
+        harts: config.harts,
+        memory: config.memory,
+        append: config.append.clone(),
+        deterministic: config.deterministic,
+        semihosting: config.semihosting,
+        sbi: vm.sbi.is_some(),
+        nets: config.nets.len(),
+        tohost: symbols.tohost,
+        fromhost: symbols.fromhost,
+        begin_signature: symbols.begin_signature,
+        end_signature: symbols.end_signature,
+        disks: disks.collect(),
+    }
+}
+
+/// Makes `config`, as given for a resume, describe the machine that was saved. Disks given on
+/// the command line stand in for those it had.
+pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Failure> {
+    crate::config::check_shape(saved.harts as u64, saved.memory)?;
+    config.harts = saved.harts;
+    config.memory = saved.memory;
+    config.append.clone_from(&saved.append);
+    config.deterministic = saved.deterministic;
+    config.semihosting = saved.semihosting;
+    if config.disks.is_empty() {
+        config.disks = saved
+            .disks
+            .iter()
+            .map(|disk| DiskSpec {
+                path: disk.path.clone(),
+                read_only: disk.read_only,
+                overlay: disk.overlay,
+                serial: disk.serial.clone(),
+            })
+            .collect();
+    }
+    if config.disks.len() != saved.disks.len() {
+        return Err(Failure::usage(format_args!(
+            "the saved machine has {} disks, and --disk names {}; leave --disk out or name all",
+            saved.disks.len(),
+            config.disks.len()
+        )));
+    }
+    for (given, had) in config.disks.iter().zip(&saved.disks) {
+        if given.overlay != had.overlay {
+            return Err(Failure::usage(format_args!(
+                "the saved machine had the disk {} {} overlay; give it so",
+                had.path.display(),
+                if had.overlay { "with" } else { "without" }
+            )));
+        }
+    }
+    if config.nets.len() != saved.nets {
+        return Err(Failure::usage(format_args!(
+            "the saved machine has {} network cards; give --net as often",
+            saved.nets
+        )));
+    }
+    Ok(Symbols {
+        tohost: saved.tohost,
+        fromhost: saved.fromhost,
+        begin_signature: saved.begin_signature,
+        end_signature: saved.end_signature,
+    })
+}
+
+/// Puts the saved state into a machine built from the adopted description.
+pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
+    let board = &vm.machine.board;
+    for (disk, had) in vm.machine.disks.iter().zip(&reader.machine().disks) {
+        if disk.len != had.len {
+            return Err(Failure::monitor(format_args!(
+                "the disk {} has {} bytes now and had {} when the machine was saved; give the same disk",
+                disk.spec.path.display(),
+                disk.len,
+                had.len
+            )));
+        }
+    }
+    let ram = board.ram();
+    let pages = ram.len() / PAGE as u64;
+    reader
+        .pages(part::MEMORY, |number, content| {
+            Some(number)
+                .filter(|&number| number < pages)
+                .and_then(|number| ram.write(ram.base().offset(number * PAGE as u64), content))
+                .ok_or_else(|| "a page outside RAM".to_string())
+        })
+        .map_err(Failure::monitor)?;
+    for (number, disk) in vm.machine.disks.iter().enumerate() {
+        if let Some(overlay) = &disk.overlay {
+            reader
+                .pages(&part::overlay(number), |number, content| {
+                    overlay
+                        .restore_block(number, content)
+                        .map_err(|error| error.to_string())
+                })
+                .map_err(Failure::monitor)?;
+        }
+    }
+    let bytes = reader.part(part::BOARD).map_err(Failure::monitor)?;
+    board.restore(&bytes).map_err(Failure::monitor)?;
+    if let Some(sbi) = &vm.sbi {
+        let bytes = reader.part(part::SBI).map_err(Failure::monitor)?;
+        sbi.restore(&bytes).map_err(Failure::monitor)?;
+    }
+    for (number, seat) in vm.seats.iter().enumerate() {
+        let bytes = reader.part(&part::hart(number)).map_err(Failure::monitor)?;
+        restore_hart(&mut sit(seat), number, &bytes)
+            .map_err(|reason| Failure::monitor(reader.damaged(reason)))?;
+    }
+    Ok(())
+}
+
+fn restore_hart(seat: &mut Seat, number: usize, bytes: &[u8]) -> Result<(), String> {
+    let state: HartPart =
+        ringer_hart::persist::decode("a hart", bytes).map_err(|error| error.to_string())?;
+    let hart = Hart::restore(&state.hart).map_err(|error| error.to_string())?;
+    if hart.id != number {
+        return Err(format!("hart {number} has another hart's state"));
+    }
+    seat.activity = match state.activity {
+        0 => Activity::Running,
+        1 => Activity::Waiting,
+        2 => Activity::Stopped,
+        _ => return Err(format!("hart {number} does nothing known")),
+    };
+    seat.hart = hart;
+    Ok(())
+}
