@@ -60,3 +60,36 @@ impl<S: AsRef<[u8]> + AsMut<[u8]> + Send> BlockBackend for MemoryDisk<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn keeps_what_is_written_and_refuses_what_is_beyond() {
+        let mut disk = MemoryDisk::new(vec![1; 1024], false);
+        disk.write(1000, &[7; 24]).unwrap();
+        disk.write_zeroes(0, 10, true).unwrap();
+        let mut into = [0; 24];
+        disk.read(1000, &mut into).unwrap();
+        assert_eq!(into, [7; 24]);
+        assert_eq!(disk.bytes()[..11], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        for offset in [1001, 1025, u64::MAX] {
+            assert_eq!(disk.read(offset, &mut into), Err(BackendError));
+            assert_eq!(disk.write(offset, &into), Err(BackendError));
+            assert_eq!(disk.write_zeroes(offset, 24, false), Err(BackendError));
+            assert_eq!(disk.discard(offset, u64::MAX), Err(BackendError));
+        }
+    }
+
+    #[test]
+    fn read_only_stays() {
+        let mut bytes = [5; 512];
+        let mut disk = MemoryDisk::new(&mut bytes[..], true);
+        assert_eq!(disk.write(0, &[1]), Err(BackendError));
+        assert_eq!(disk.write_zeroes(0, 1, false), Err(BackendError));
+        assert_eq!(disk.bytes(), [5; 512]);
+    }
+}

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::virtio::testing::{BUFFERS, Rig, writable};
 use crate::virtio::{Net, Rng};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for an interrupt and acknowledges it.
 fn wait_for_interrupt(rig: &Rig) {

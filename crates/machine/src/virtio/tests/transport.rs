@@ -104,6 +104,24 @@ fn queues_are_described_and_reset() {
 }
 
 #[test]
+fn a_queue_put_to_use_again_begins_anew() {
+    let rig = rig();
+    let mut queue = rig.start(RING, 1, 8).unwrap().remove(0);
+    for size in [8, 4] {
+        for _ in 0..3 {
+            queue.add(rig.ram(), &[writable(BUFFERS, 1)]);
+            rig.kick(&mut queue);
+            assert!(queue.take_used(rig.ram()).is_some());
+        }
+        rig.write(reg::QUEUE_READY, 0);
+        queue.add(rig.ram(), &[writable(BUFFERS, 1)]);
+        rig.write(reg::QUEUE_NOTIFY, 0);
+        assert_eq!(queue.take_used(rig.ram()), None);
+        queue = rig.start_queue(0, size, RING);
+    }
+}
+
+#[test]
 fn requests_interrupt_and_are_acknowledged() {
     let rig = rig();
     let mut queues = rig.start(VERSION_1, 1, 8).unwrap();
@@ -288,7 +306,8 @@ impl EntropyBackend for EndlessWork {
 #[test]
 fn endless_work_is_done_in_bounded_pieces() {
     let served = Arc::new(AtomicU16::new(0));
-    let rig = Rig::new(Box::new(Rng::new(Box::new(EndlessWork(served.clone())))));
+    let device = || Box::new(Rng::new(Box::new(EndlessWork(served.clone()))));
+    let mut rig = Rig::new(device());
     let mut queues = rig.start(VERSION_1, 1, 8).unwrap();
     // The device writes into the available index itself: each request makes the next one, as
     // a second hart could.
@@ -298,7 +317,10 @@ fn endless_work_is_done_in_bounded_pieces() {
     assert_eq!(served.load(Ordering::Relaxed), 1024);
     rig.device().poll();
     assert_eq!(served.load(Ordering::Relaxed), 2048);
-    assert_eq!(rig.device().restore(&rig.device().save()), Ok(()));
+    // That there is work left over is part of the state.
+    let saved = rig.device().save();
+    rig.replace(device());
+    assert_eq!(rig.device().restore(&saved), Ok(()));
     rig.acknowledge();
     assert_eq!(served.load(Ordering::Relaxed), 3072);
     assert!(rig.interrupt());
