@@ -31,6 +31,10 @@ struct State {
     mtimecmp: Vec<u64>,
     #[n(2)]
     msip: Vec<bool>,
+    /// SSIP, which CSR writes and IPIs share and which is nobody's register, is kept here with
+    /// the other wires.
+    #[n(3)]
+    ssip: Vec<bool>,
 }
 
 enum Register<'a> {
@@ -106,7 +110,7 @@ impl Device for Aclint {
     }
     fn reset(&self) {
         for lines in self.lines.iter() {
-            lines.lower(irq::MSI);
+            lines.lower(irq::MSI | irq::SSI);
             lines.set_mtimecmp(u64::MAX);
         }
         self.set_time(0);
@@ -115,24 +119,30 @@ impl Device for Aclint {
 
 impl Persist for Aclint {
     fn save(&self) -> Vec<u8> {
+        let wires = |bit| {
+            let pending = self.lines.iter().map(Lines::pending);
+            pending.map(|pending| pending & bit != 0).collect()
+        };
         encode(&State {
             mtime: self.clock.ticks(),
             mtimecmp: self.lines.iter().map(Lines::mtimecmp).collect(),
-            msip: (self.lines.iter())
-                .map(|lines| lines.pending() & irq::MSI != 0)
-                .collect(),
+            msip: wires(irq::MSI),
+            ssip: wires(irq::SSI),
         })
     }
     fn restore(&self, bytes: &[u8]) -> Result<(), PersistError> {
         let saved: State = decode("aclint", bytes)?;
-        if saved.mtimecmp.len() != self.lines.len() || saved.msip.len() != self.lines.len() {
+        let sizes = [saved.mtimecmp.len(), saved.msip.len(), saved.ssip.len()];
+        if sizes.iter().any(|size| *size != self.lines.len()) {
             return Err(PersistError::Mismatch {
                 part: "aclint",
                 reason: "another number of harts".to_string(),
             });
         }
-        for ((lines, mtimecmp), msip) in self.lines.iter().zip(saved.mtimecmp).zip(saved.msip) {
+        let wires = saved.msip.into_iter().zip(saved.ssip);
+        for ((lines, mtimecmp), (msip, ssip)) in self.lines.iter().zip(saved.mtimecmp).zip(wires) {
             lines.set(irq::MSI, msip);
+            lines.set(irq::SSI, ssip);
             lines.set_mtimecmp(mtimecmp);
         }
         self.set_time(saved.mtime);
@@ -198,6 +208,19 @@ mod tests {
         assert_eq!(aclint.load(0x4010, Width::Double), Ok(0));
         assert_eq!(aclint.load(0, Width::Double), Err(BusFault));
         assert_eq!(aclint.load(0x4000, Width::Half), Err(BusFault));
+    }
+
+    #[test]
+    fn wires_survive_saving_and_fall_at_reset() {
+        let (one, lines, _) = aclint();
+        lines[0].raise(irq::SSI);
+        lines[1].raise(irq::MSI);
+        let (two, restored, _) = aclint();
+        two.restore(&one.save()).unwrap();
+        assert_eq!(restored[0].pending(), irq::SSI);
+        assert_eq!(restored[1].pending(), irq::MSI);
+        two.reset();
+        assert!(restored.iter().all(|lines| lines.pending() == 0));
     }
 
     #[test]

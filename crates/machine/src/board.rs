@@ -620,5 +620,26 @@ mod tests {
             two.restore(&one.save()).unwrap();
             prop_assert_eq!(two.save(), one.save());
         }
+
+        /// Damaged state is refused without a trace, or does no harm.
+        #[test]
+        fn damaged_state(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let (one, ..) = board(2);
+            let before = one.save();
+            let mut bytes = before.clone();
+            for (at, value) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            match one.restore(&bytes) {
+                Err(_) => prop_assert_eq!(one.save(), before),
+                Ok(()) => {
+                    one.poll();
+                    one.reset();
+                }
+            }
+        }
     }
 }
