@@ -2,6 +2,7 @@
 
 mod debian;
 mod guests;
+mod lockstep;
 mod toolchain;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ enum Command {
     Debian(debian::Arguments),
     /// Check that isa, hart and machine build for bare RISC-V, without std.
     CheckNostd,
+    /// Run programs on Ringer and on QEMU side by side and name the first difference.
+    Lockstep(lockstep::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -28,5 +31,6 @@ fn main() -> anyhow::Result<()> {
         Command::Guests(arguments) => guests::run(&arguments),
         Command::Debian(arguments) => debian::run(&arguments),
         Command::CheckNostd => toolchain::check_nostd(),
+        Command::Lockstep(arguments) => lockstep::run(&arguments),
     }
 }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use minicbor::bytes::ByteVec;
+use ringer_hart::bus::irq;
 use ringer_hart::persist::{Persist, PersistError, decode, encode};
 use ringer_hart::{Bus, BusFault, GuestPhys, HartId, Lines, Ram, Width};
 
@@ -253,6 +254,10 @@ impl Board {
     }
     /// All devices back to power-on. RAM and harts are not touched.
     pub fn reset(&self) {
+        // The one wire that no device holds: harts and SBI calls raise it.
+        for lines in self.lines.iter() {
+            lines.lower(irq::SSI);
+        }
         for region in self.plic_last() {
             region.device.reset();
         }
@@ -403,7 +408,7 @@ mod tests {
     use crate::clock::VirtualClock;
     use crate::conformance::{SharedTerminal, WIDTHS, test_ram};
     use proptest::prelude::*;
-    use ringer_hart::bus::{irq, request};
+    use ringer_hart::bus::request;
 
     fn board(harts: usize) -> (Board, SharedTerminal, Arc<VirtualClock>) {
         let terminal = SharedTerminal::default();

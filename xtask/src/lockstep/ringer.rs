@@ -1,0 +1,156 @@
+//! The Ringer side of lockstep: one hart on a board, and nothing that runs by itself.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use ringer_hart::{Bus, Exit, GuestPhys, Hart, Interpreter, Lines, Privilege, Ram};
+use ringer_isa::{Insn, csr, decode};
+use ringer_machine::backend::ConsoleBackend;
+use ringer_machine::board::{Board, BoardBuilder};
+use ringer_machine::clock::VirtualClock;
+use ringer_machine::memory_map::RAM_BASE;
+
+use super::state::{COMPARED, Snapshot};
+
+/// Host memory for a guest's RAM.
+struct HostMemory {
+    at: NonNull<u8>,
+    layout: Layout,
+}
+
+impl HostMemory {
+    fn new(len: usize) -> Result<Self> {
+        let layout = Layout::from_size_align(len, 4096)?;
+        // SAFETY: the layout has a size.
+        let at = unsafe { alloc_zeroed(layout) };
+        let at = NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout));
+        Ok(Self { at, layout })
+    }
+}
+
+impl Drop for HostMemory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and the machine that used it is gone: it is the
+        // earlier field of its owner.
+        unsafe { dealloc(self.at.as_ptr(), self.layout) }
+    }
+}
+
+/// A serial port that leads nowhere.
+struct Silent;
+
+impl ConsoleBackend for Silent {
+    fn write(&mut self, _: &[u8]) {}
+    fn read(&mut self, _: &mut [u8]) -> usize {
+        0
+    }
+}
+
+/// A machine with one hart, driven one instruction at a time.
+pub struct Machine {
+    /// The hart.
+    pub hart: Hart,
+    board: Board,
+    interpreter: Interpreter,
+    // Last, so that it outlives the board that uses it.
+    _memory: HostMemory,
+}
+
+impl Machine {
+    /// A machine that has just been reset, with `ram` bytes of RAM, to start at `entry`.
+    pub fn new(ram: u64, entry: u64) -> Result<Self> {
+        let memory = HostMemory::new(usize::try_from(ram)?)?;
+        // SAFETY: the memory is as large, is aligned to pages, and lives as long as the board.
+        let ram = Arc::new(unsafe { Ram::new(memory.at, RAM_BASE, ram) });
+        let lines: Arc<[Lines]> = Arc::from([Lines::new()]);
+        let clock = Arc::new(VirtualClock::default());
+        let board = BoardBuilder::new(ram, lines, clock, Box::new(Silent)).build()?;
+        Ok(Self {
+            hart: Hart::new(0, entry),
+            board,
+            interpreter: Interpreter::new(),
+            _memory: memory,
+        })
+    }
+
+    /// Back to reset; RAM stays.
+    pub fn reset(&mut self, entry: u64) {
+        self.board.reset();
+        self.hart = Hart::new(0, entry);
+        self.interpreter = Interpreter::new();
+    }
+
+    /// Writes RAM.
+    pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<()> {
+        let ram = self.board.ram();
+        ram.write(GuestPhys(addr), bytes)
+            .with_context(|| format!("{addr:#x} + {:#x} is not in RAM", bytes.len()))
+    }
+
+    /// Reads RAM.
+    pub fn read(&self, addr: u64, into: &mut [u8]) -> Result<()> {
+        let len = into.len();
+        let ram = self.board.ram();
+        ram.read(GuestPhys(addr), into)
+            .with_context(|| format!("{addr:#x} + {len:#x} is not in RAM"))
+    }
+
+    /// Executes one instruction by the definition, after an interrupt if one is due.
+    pub fn step(&mut self) -> Option<Exit> {
+        self.hart.take_interrupt(&self.board);
+        let exit = self.hart.step(&self.board);
+        self.hart.take_effects();
+        exit
+    }
+
+    /// Runs the reference interpreter for `budget` instructions or until it has to leave.
+    pub fn run(&mut self, budget: u64) -> Exit {
+        self.interpreter.run(&mut self.hart, &self.board, budget)
+    }
+
+    /// The instruction at `pc`, as the hart would fetch it.
+    pub fn next_instruction(&mut self) -> Option<Insn> {
+        let parcel = |at: u64| {
+            let context = self.hart.fetch_context();
+            let access = ringer_hart::translate::Access::Fetch;
+            let va = ringer_hart::GuestVirt(at);
+            let there = self.hart.inspect(&self.board, va, access, &context, |_| {});
+            let phys = there.ok()?.phys;
+            let in_ram = self.board.ram().load::<u16>(phys);
+            in_ram.or_else(|| self.board.fetch(phys).ok())
+        };
+        let pc = self.hart.pc;
+        let low = parcel(pc)?;
+        let bits = match low & 3 {
+            3 => u32::from(parcel(pc.wrapping_add(2))?) << 16 | u32::from(low),
+            _ => u32::from(low),
+        };
+        decode(bits)
+    }
+
+    /// The registers now.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let csrs = COMPARED
+            .iter()
+            .map(|rule| match rule.csr {
+                // Out of reach, but still there, while the floating-point unit is off.
+                csr::FCSR => self.hart.csrs.fcsr,
+                number => self.hart.peek_csr(&self.board, number).unwrap_or(0),
+            })
+            .collect();
+        Snapshot {
+            pc: self.hart.pc,
+            privilege: self.hart.mode.privilege as u64,
+            x: self.hart.x,
+            f: self.hart.f,
+            csrs,
+        }
+    }
+
+    /// Whether the hart is in M-mode.
+    pub fn in_machine_mode(&self) -> bool {
+        self.hart.mode.privilege == Privilege::Machine
+    }
+}
