@@ -97,9 +97,11 @@ impl Machine {
             .with_context(|| format!("{addr:#x} + {len:#x} is not in RAM"))
     }
 
-    /// Executes one instruction by the definition, after an interrupt if one is due.
+    /// Takes an interrupt if one is due, else executes one instruction by the definition.
     pub fn step(&mut self) -> Option<Exit> {
-        self.hart.take_interrupt(&self.board);
+        if self.hart.take_interrupt(&self.board) {
+            return None;
+        }
         let exit = self.hart.step(&self.board);
         self.hart.take_effects();
         exit

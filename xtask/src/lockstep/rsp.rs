@@ -149,7 +149,7 @@ impl Rsp {
 
 /// A little-endian number of up to 8 bytes, in hexadecimal.
 fn number(text: &str) -> Option<u64> {
-    if text.is_empty() || text.len() > 16 || text.len() % 2 != 0 {
+    if text.is_empty() || text.len() > 16 || !text.len().is_multiple_of(2) {
         return None;
     }
     let mut value = 0;

@@ -116,7 +116,8 @@ impl Body<'_> {
             Format::MayBeBinary => self.dice.below(8) as i32,
             Format::Fence => self.dice.below(0x1000) as i32,
             Format::Load | Format::Store | Format::FloatLoad | Format::FloatStore => {
-                self.dice.below(64) as i32 - 32
+                let offset = self.dice.below(64) as i32 - 32;
+                if self.protects { offset & !7 } else { offset }
             }
             _ => self.dice.below(0x1000) as i32 - 0x800,
         };
@@ -229,28 +230,42 @@ impl Body<'_> {
 
     fn plain_access(&mut self) {
         self.place();
-        if self.dice.chance(30) {
-            let align = -(1 << self.dice.below(4));
-            self.code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, align);
-        }
         loop {
             let op = self.dice.pick(Op::ALL);
             let class = op.class();
-            let wanted = (op.accesses_memory() || class == Class::CacheBlock)
-                && !matches!(op, Op::ScW | Op::ScD)
-                && !(self.protects && class == Class::Atomic);
-            if class == Class::CacheBlock {
-                // A fault names the address in the register (CMO 2.5); QEMU names the block's.
-                self.code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, -64);
-            }
-            if class == Class::Atomic && op.format() != Format::LoadReserved {
-                // QEMU calls a misaligned one a load (cause 4), the manual a store (6).
-                self.code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, -8);
-            }
+            let wanted = op.accesses_memory() || class == Class::CacheBlock;
             let hypervisor = matches!(op.format(), Format::GuestLoad | Format::GuestStore);
-            if wanted && !hypervisor && self.random_operands(op, Some(r::SCRATCH)) {
+            if !wanted || hypervisor || matches!(op, Op::ScW | Op::ScD) {
+                continue;
+            }
+            if class == Class::Atomic && self.protects {
+                continue;
+            }
+            self.align(op);
+            if self.random_operands(op, Some(r::SCRATCH)) {
                 return;
             }
+        }
+    }
+
+    /// Rounds the address in SCRATCH where QEMU has its own way with misaligned ones.
+    fn align(&mut self, op: Op) {
+        let mut round = |to: i32| self.code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, -to);
+        match op.class() {
+            // A fault names the address in the register (CMO 2.5); QEMU names the block's.
+            Class::CacheBlock => round(64),
+            // Of a store of which the second page faults, QEMU does the first part, as it may,
+            // and Ringer none: so stay inside 128 bytes.
+            Class::Store => {
+                round(128);
+                self.code.op(Op::Ori, r::SCRATCH, r::SCRATCH, 0, 64);
+            }
+            // QEMU calls a misaligned one a load (cause 4), the manual a store (6).
+            Class::Atomic if op.format() != Format::LoadReserved => round(8),
+            // Where the PMP ends inside a misaligned access, QEMU asks about its start only.
+            _ if self.protects => round(8),
+            _ if self.dice.chance(30) => round(1 << self.dice.below(4)),
+            _ => {}
         }
     }
 
@@ -428,7 +443,7 @@ impl Body<'_> {
         self.code.constant(r::SCRATCH, config << shift);
         let rd = self.destination();
         self.code.op(Op::Csrrs, rd, r::SCRATCH, 0, register.into());
-        if first > 0 && first % 8 != 0 && self.dice.chance(20) {
+        if first > 0 && !first.is_multiple_of(8) && self.dice.chance(20) {
             // A range between the two addresses: both are in the data.
             self.code.constant(r::SCRATCH, 0xff << shift);
             self.code.op(Op::Csrrc, 0, r::SCRATCH, 0, register.into());

@@ -109,6 +109,7 @@ fn log(code: &mut Code, rules: &Rules) {
 
 /// `register` as a physical address in the image, whichever alias it was. Uses `other`.
 fn physical(code: &mut Code, register: u8, other: u8) {
+    code.op(Op::Andi, register, register, 0, -2);
     code.op(Op::Slli, register, register, 0, 40);
     code.op(Op::Srli, register, register, 0, 40);
     code.op(Op::Addi, other, 0, 0, 1);

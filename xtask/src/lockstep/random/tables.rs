@@ -95,6 +95,8 @@ fn leaf(dice: &mut Dice, phys: u64, pages: u64) -> u64 {
             if dice.chance(80) {
                 page = page & !0xf | 8;
             }
+            // QEMU sets A and D before it finds a NAPOT size to be reserved.
+            flags |= pte::Pte::A | pte::Pte::D;
             1 << 63
         }
         _ => 0,
