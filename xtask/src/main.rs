@@ -6,6 +6,7 @@ mod lockstep;
 mod toolchain;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -26,8 +27,19 @@ enum Command {
     Lockstep(lockstep::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with the causes; a backtrace would say nothing to who runs this.
+            eprintln!("xtask: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Guests(arguments) => guests::run(&arguments),
         Command::Debian(arguments) => debian::run(&arguments),
         Command::CheckNostd => toolchain::check_nostd(),
