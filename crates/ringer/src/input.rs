@@ -12,7 +12,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::monitor::Command;
 use crate::run::Event;
-use crate::terminal::{ESCAPE_HELP, EscapeParser, Key, Terminal};
+use crate::terminal::{self, ESCAPE_HELP, EscapeParser, Key};
 
 /// How often a full queue is looked at again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -43,11 +43,14 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Starts to read standard input, which is `terminal` if it is one.
-    pub fn watch(self, terminal: Option<Arc<Terminal>>) {
-        thread::spawn(move || match terminal {
-            Some(terminal) => self.read_terminal(&terminal),
-            None => self.read_pipe(),
+    /// Starts to read standard input.
+    pub fn watch(self, is_terminal: bool) {
+        thread::spawn(move || {
+            if is_terminal {
+                self.read_terminal();
+            } else {
+                self.read_pipe();
+            }
         });
     }
     /// All for the guest. The end of the pipe is no reason to stop.
@@ -64,7 +67,7 @@ impl Keyboard {
             self.board.poll();
         }
     }
-    fn read_terminal(&self, terminal: &Terminal) {
+    fn read_terminal(&self) {
         let mut parser = EscapeParser::default();
         let mut chunk = [0; 4096];
         while let Some(bytes) = read_some(&mut chunk) {
@@ -77,9 +80,9 @@ impl Keyboard {
                     Some(Key::Quit) => drop(self.events.send(Event::Quit("Ctrl-A x"))),
                     Some(Key::Monitor) => {
                         self.give(&std::mem::take(&mut plain));
-                        terminal.cooked();
+                        terminal::cooked();
                         self.prompt();
-                        terminal.raw();
+                        terminal::raw();
                     }
                 }
             }

@@ -28,7 +28,7 @@ use crate::semihosting::Semihosting;
 use crate::signals;
 use crate::snapshot::Reader;
 use crate::state;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// How long a guest that was asked to power off may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -181,24 +181,22 @@ fn connect_input(
     vm: &Arc<Vm>,
     config: &VmConfig,
     events: Sender<Event>,
-) -> Result<Option<Arc<Terminal>>, Failure> {
+) -> Result<Option<Terminal>, Failure> {
     if config.console == ConsoleKind::None {
         return Ok(None);
     }
-    let terminal = Terminal::open().map(Arc::new);
+    let terminal = Terminal::open();
     if terminal.is_none() && config.deterministic {
         input::read_beforehand(&vm.machine.console)?;
         return Ok(None);
     }
-    if let Some(terminal) = &terminal {
-        terminal.raw();
-    }
+    terminal::raw();
     let keyboard = Keyboard {
         console: Arc::clone(&vm.machine.console),
         board: Arc::clone(&vm.machine.board),
         events,
     };
-    keyboard.watch(terminal.clone());
+    keyboard.watch(terminal.is_some());
     Ok(terminal)
 }
 

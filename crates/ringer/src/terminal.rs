@@ -22,7 +22,7 @@ fn saved() -> MutexGuard<'static, Saved> {
     SAVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Restores the terminal when it goes.
+/// Restores the terminal when it goes, for good: nobody can make it raw afterwards.
 #[derive(Debug)]
 pub struct Terminal(());
 
@@ -37,31 +37,29 @@ impl Terminal {
         restore_on_panic();
         Some(Self(()))
     }
-    /// Every key goes to the guest at once.
-    pub fn raw(&self) {
-        set(true);
-    }
-    /// Lines are edited and echoed, for the monitor prompt.
-    pub fn cooked(&self) {
-        set(false);
-    }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        restore();
+        set(false);
+        saved().before = None;
     }
 }
 
-/// Restores the terminal to what it was. Harmless at any time.
-pub fn restore() {
+/// Every key goes to the guest at once. Nothing happens when nobody is in charge of a terminal.
+pub fn raw() {
+    set(true);
+}
+
+/// Lines are edited and echoed, for the monitor prompt.
+pub fn cooked() {
     set(false);
 }
 
 /// Makes the terminal raw again if it was before a stop (SIGTSTP) and continuation.
 pub fn reapply() {
-    let raw = saved().raw;
-    set(raw);
+    let was_raw = saved().raw;
+    set(was_raw);
 }
 
 /// Restores the terminal for a stop, but remembers that it was raw.
@@ -99,7 +97,7 @@ fn restore_on_panic() {
     ONCE.call_once(|| {
         let earlier = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            restore();
+            cooked();
             earlier(info);
         }));
     });

@@ -1,0 +1,107 @@
+//! Saving a running machine and going on with it in another process.
+
+mod command;
+
+use std::fs;
+use std::path::Path;
+
+use command::{Ran, ringer, ringer_typing};
+
+fn start_and_save(dir: &Path, extra: &[&str], input: &[u8]) -> Ran {
+    let mut args = vec!["demo", "--timeout", "3", "--save", dir.to_str().unwrap()];
+    args.extend(extra);
+    ringer_typing(&args, input)
+}
+
+#[test]
+fn a_saved_machine_goes_on_in_a_new_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("vm");
+    for mode in [&["--harts", "2"][..], &["--harts", "1"]] {
+        let ran = start_and_save(&saved, mode, b"paging sv48\r");
+        assert_eq!(ran.status, 0, "{ran:?}");
+        assert!(ran.stderr.contains("saved to"), "{ran:?}");
+        let args = [
+            "run",
+            "--restore",
+            saved.to_str().unwrap(),
+            "--timeout",
+            "120",
+        ];
+        // It still knows what was set before, and its other harts still start.
+        let ran = ringer_typing(&args, b"paging\rharts\rpoweroff\r");
+        assert_eq!(ran.status, 0, "{ran:?}");
+        assert!(ran.stdout.to_lowercase().contains("sv48"), "{ran:?}");
+        assert!(
+            !ran.stdout.contains("This is a small kernel"),
+            "it booted anew: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn damaged_and_strange_state_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("vm");
+    let ran = start_and_save(&saved, &[], b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let resume = || {
+        ringer(&[
+            "run",
+            "--restore",
+            saved.to_str().unwrap(),
+            "--timeout",
+            "20",
+        ])
+    };
+    for name in ["board", "hart0", "memory", "sbi", "manifest.toml"] {
+        let path = saved.join(name);
+        let good = fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for bad in [&flipped[..], &good[..good.len() - 1], b""] {
+            fs::write(&path, bad).unwrap();
+            let ran = resume();
+            assert_eq!(ran.status, 100, "{name}: {ran:?}");
+            assert_eq!(ran.stderr.lines().count(), 1, "{name}: {ran:?}");
+        }
+        fs::write(&path, good).unwrap();
+    }
+    // Consistent in itself, but not a machine: the checksums are right, the content is noise.
+    for name in ["board", "hart0", "sbi"] {
+        let path = saved.join(name);
+        let good = fs::read(&path).unwrap();
+        let noise: Vec<u8> = good.iter().map(|byte| byte ^ 0x5a).collect();
+        forge(&saved, name, &noise);
+        let ran = resume();
+        assert_eq!(ran.status, 100, "{name}: {ran:?}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{name}: {ran:?}");
+        forge(&saved, name, &good);
+    }
+    let args = [
+        "run",
+        "--restore",
+        saved.to_str().unwrap(),
+        "--disk",
+        "/dev/null",
+    ];
+    assert_eq!(ringer(&args).status, 2);
+}
+
+/// Replaces a part and makes the manifest agree.
+fn forge(saved: &Path, name: &str, content: &[u8]) {
+    let old = fs::read(saved.join(name)).unwrap();
+    fs::write(saved.join(name), content).unwrap();
+    let path = saved.join("manifest.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (body, _) = text.rsplit_once("# crc32").unwrap();
+    let (old, new) = (crc32fast::hash(&old), crc32fast::hash(content));
+    assert!(body.contains(&format!("crc32 = {old}")));
+    let body = body.replace(&format!("crc32 = {old}"), &format!("crc32 = {new}"));
+    let checksum = crc32fast::hash(body.as_bytes());
+    fs::write(
+        &path,
+        format!("{body}# crc32 of the lines above: {checksum:08x}\n"),
+    )
+    .unwrap();
+}
