@@ -13,7 +13,6 @@ pub const MAX_HARTS: usize = 8;
 
 static PRESENT: AtomicUsize = AtomicUsize::new(0);
 static WORK: AtomicUsize = AtomicUsize::new(0);
-static ROUND: AtomicUsize = AtomicUsize::new(0);
 static DONE: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets or clears a hart's machine software interrupt.
@@ -26,15 +25,14 @@ pub fn set_software_interrupt(hart: usize, on: bool) {
 extern "C" fn other_hart(hart: usize) -> ! {
     csr::set!(mie, MSIE);
     PRESENT.fetch_or(1 << hart, Ordering::SeqCst);
-    let mut round = 0;
     loop {
-        while ROUND.load(Ordering::SeqCst) == round {
+        // The IPI itself is waited for: work that was noticed without it would find it later.
+        while csr::read!(mip) & MSIE == 0 {
             // SAFETY: sleeps until hart 0's IPI; mstatus.MIE is clear, so no trap is taken.
             unsafe { core::arch::asm!("wfi") };
         }
         set_software_interrupt(hart, false);
-        round += 1;
-        // SAFETY: `run` stored a fn(usize) before it advanced ROUND.
+        // SAFETY: `run` stored a fn(usize) before it sent the IPI.
         let work: fn(usize) = unsafe { core::mem::transmute(WORK.load(Ordering::SeqCst)) };
         work(hart);
         DONE.fetch_or(1 << hart, Ordering::SeqCst);
@@ -54,7 +52,6 @@ pub fn harts() -> usize {
 pub fn run(mask: usize, work: fn(usize)) {
     DONE.store(0, Ordering::SeqCst);
     WORK.store(work as usize, Ordering::SeqCst);
-    ROUND.fetch_add(1, Ordering::SeqCst);
     for hart in (1..MAX_HARTS).filter(|h| mask >> h & 1 == 1) {
         set_software_interrupt(hart, true);
     }

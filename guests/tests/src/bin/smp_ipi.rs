@@ -13,6 +13,7 @@ bare_test!("smp_ipi", run);
 const MIE: usize = 1 << 3;
 const ROUNDS: usize = 200;
 
+static READY: AtomicUsize = AtomicUsize::new(0);
 static MASK: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: [AtomicUsize; smp::MAX_HARTS] = [const { AtomicUsize::new(0) }; smp::MAX_HARTS];
 static ANSWERS: [AtomicUsize; smp::MAX_HARTS] = [const { AtomicUsize::new(0) }; smp::MAX_HARTS];
@@ -64,6 +65,11 @@ fn taken(_: usize) {
 /// Each hart interrupts its neighbour, and waits to be interrupted before it goes on.
 fn ring(hart: usize) {
     csr::set!(mie, 1 << 3);
+    // A hart clears the IPI that started it; only then may its neighbour send the first one.
+    READY.fetch_or(1 << hart, Ordering::SeqCst);
+    while READY.load(Ordering::SeqCst) != MASK.load(Ordering::SeqCst) {
+        core::hint::spin_loop();
+    }
     for round in 0..ROUNDS {
         let neighbour = next(hart);
         // The one before may still be on its way.
