@@ -5,7 +5,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use ringer_hart::{Bus, Exit, GuestPhys, Hart, Interpreter, Lines, Privilege, Ram};
+use ringer_hart::translate::Access;
+use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart, Interpreter, Lines, Privilege, Ram};
 use ringer_isa::{Insn, csr, decode};
 use ringer_machine::backend::ConsoleBackend;
 use ringer_machine::board::{Board, BoardBuilder};
@@ -97,9 +98,14 @@ impl Machine {
             .with_context(|| format!("{addr:#x} + {len:#x} is not in RAM"))
     }
 
+    /// Takes an interrupt if one is due.
+    pub fn take_interrupt(&mut self) -> bool {
+        self.hart.take_interrupt(&self.board)
+    }
+
     /// Takes an interrupt if one is due, else executes one instruction by the definition.
     pub fn step(&mut self) -> Option<Exit> {
-        if self.hart.take_interrupt(&self.board) {
+        if self.take_interrupt() {
             return None;
         }
         let exit = self.hart.step(&self.board);
@@ -112,14 +118,18 @@ impl Machine {
         self.interpreter.run(&mut self.hart, &self.board, budget)
     }
 
+    /// Where in physical memory the code at `va` is; `None` if fetching it faults.
+    pub fn code_at(&self, va: u64) -> Option<GuestPhys> {
+        let context = self.hart.fetch_context();
+        let there =
+            (self.hart).inspect(&self.board, GuestVirt(va), Access::Fetch, &context, |_| {});
+        there.ok().map(|translation| translation.phys)
+    }
+
     /// The instruction at `pc`, as the hart would fetch it.
-    pub fn next_instruction(&mut self) -> Option<Insn> {
+    pub fn next_instruction(&self) -> Option<Insn> {
         let parcel = |at: u64| {
-            let context = self.hart.fetch_context();
-            let access = ringer_hart::translate::Access::Fetch;
-            let va = ringer_hart::GuestVirt(at);
-            let there = self.hart.inspect(&self.board, va, access, &context, |_| {});
-            let phys = there.ok()?.phys;
+            let phys = self.code_at(at)?;
             let in_ram = self.board.ram().load::<u16>(phys);
             in_ram.or_else(|| self.board.fetch(phys).ok())
         };
@@ -149,6 +159,11 @@ impl Machine {
             f: self.hart.f,
             csrs,
         }
+    }
+
+    /// Whether there is RAM at an address.
+    pub fn is_ram(&self, phys: GuestPhys) -> bool {
+        self.board.ram().offset(phys, 1).is_some()
     }
 
     /// Whether the hart is in M-mode.

@@ -1,7 +1,7 @@
 //! The random part of a program: small groups of instructions, each of which leaves the program
 //! able to go on.
 
-use ringer_isa::csr;
+use ringer_isa::csr::{self, menvcfg, mstatus};
 use ringer_isa::table::Class;
 use ringer_isa::{Format, Insn, Op, decode};
 
@@ -238,7 +238,8 @@ impl Body<'_> {
             if !wanted || hypervisor || matches!(op, Op::ScW | Op::ScD) {
                 continue;
             }
-            if class == Class::Atomic && self.protects {
+            // Nor cache blocks: QEMU asks the PMP about their first byte only.
+            if matches!(class, Class::Atomic | Class::CacheBlock) && self.protects {
                 continue;
             }
             self.align(op);
@@ -345,11 +346,15 @@ impl Body<'_> {
         }
     }
 
-    /// Changes the status in any way but UXL, which is fixed here, and which QEMU sets to any value.
+    /// Changes the status in any way but two. UXL is fixed here, and QEMU sets it to any value.
+    /// FS is off or dirty, since QEMU does not see it get dirty by accrued flags alone.
     fn status_access(&mut self, number: u16) {
         let op = self.dice.pick(&[Op::Csrrw, Op::Csrrs, Op::Csrrc]);
         let uxl = if op == Op::Csrrw { 2 << 32 } else { 0 };
-        let value = self.dice.interesting() & !(3 << 32) | uxl;
+        let mut value = self.dice.interesting() & !(3 << 32) | uxl;
+        if value & mstatus::FS != 0 {
+            value |= mstatus::FS;
+        }
         self.code.constant(r::SCRATCH, value);
         let rd = self.destination();
         self.code.op(op, rd, r::SCRATCH, 0, number.into());
@@ -382,7 +387,8 @@ impl Body<'_> {
             }
             5 | 6 => {
                 let number = self.dice.pick(&[csr::MENVCFG, csr::SENVCFG]);
-                let value = super::environment(self.dice);
+                // QEMU does not look at the time again when STCE gets set.
+                let value = super::environment(self.dice) | menvcfg::STCE;
                 self.code.constant(r::SCRATCH, value);
                 let rd = self.destination();
                 self.code.op(Op::Csrrw, rd, r::SCRATCH, 0, number.into());
@@ -407,11 +413,11 @@ impl Body<'_> {
             csr::MTVEC | csr::STVEC => self.dice.interesting() & !2,
             _ => self.dice.interesting(),
         };
-        self.code.constant(r::OTHER, good);
         self.code.constant(r::SCRATCH, random);
         self.code.write_csr(number, r::SCRATCH);
         self.code.read_csr(rd, number);
-        self.code.write_csr(number, r::OTHER);
+        self.code.constant(r::SCRATCH, good);
+        self.code.write_csr(number, r::SCRATCH);
     }
 
     /// PMP entries over the data, and locks that bind M-mode too.
@@ -567,6 +573,7 @@ impl Body<'_> {
                     continue;
                 }
                 self.place();
+                self.align(insn.op);
                 self.code.op(Op::Addi, insn.rs1, r::SCRATCH, 0, 0);
                 self.code.raw(&bits.to_le_bytes());
             } else if insn.is_none_or(|insn| self.harmless(&insn)) {

@@ -92,7 +92,8 @@ fn leaf(dice: &mut Dice, phys: u64, pages: u64) -> u64 {
         1 => 2 << 61,
         2 => dice.below(0x400) << 54,
         3 | 4 => {
-            if dice.chance(80) {
+            // Never 64 KiB of code, which must not be written.
+            if phys >= layout::DATA && dice.chance(80) {
                 page = page & !0xf | 8;
             }
             // QEMU sets A and D before it finds a NAPOT size to be reserved.
