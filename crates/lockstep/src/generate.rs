@@ -82,7 +82,7 @@ impl Program {
         ];
         fixed.extend(tables::build(r));
         fixed.push((USED + DATA, data(r)));
-        let pokes = (0..8).map(|_| tables::poke(r)).collect();
+        let pokes = (0..8).map(|_| tables::poke(r, &spaces)).collect();
         let heads = (0..CODE_PAGES)
             .map(|_| {
                 (0..20 + r.below(24))

@@ -148,13 +148,13 @@ pub(super) fn machine(r: &mut Random, spaces: &Spaces) -> Vec<u8> {
 fn service(code: &mut Code, r: &mut Random, spaces: &Spaces, number: u64) {
     match number {
         0..=3 => {
-            let edit = Edit::new(r);
+            let edit = &spaces.edits[number as usize];
             code.li(T6, mstatus::MPRV)
                 .csr(Op::Csrrc, ZERO, number::MSTATUS, T6)
                 .li(T6, edit.addr)
                 .li(T5, edit.entry)
                 .store(Op::Sd, T5, T6, 0);
-            fence(code, r, spaces, &edit);
+            fence(code, r, spaces, edit);
         }
         4..=6 => {
             let privilege = [0, 1, 3][number as usize - 4];

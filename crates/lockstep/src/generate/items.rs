@@ -87,8 +87,8 @@ const READABLE_CSRS: [u16; 20] = [
 /// One item.
 pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
     match r.below(100) {
-        0..=29 => vec![one(r)],
-        30..=41 => vec![of_class(r, &[Class::Load, Class::Store])],
+        0..=24 => vec![one(r)],
+        25..=41 => vec![of_class(r, &[Class::Load, Class::Store])],
         42..=45 => vec![of_class(r, &[Class::Atomic])],
         46 => vec![of_class(r, &[Class::CacheBlock])],
         47..=50 => reservation(r),
@@ -98,11 +98,13 @@ pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
         65 | 66 => indirect_jump(r),
         67..=73 => csr_any(r),
         74..=77 => csr_deliberate(r, spaces),
-        78..=80 => self_modification(r),
-        81..=84 => service(r),
-        85..=87 => fence(r, spaces),
+        78 | 79 => self_modification(r),
+        80..=82 => service(r),
+        83..=85 => edited_access(r, spaces),
+        86 | 87 => fence(r, spaces),
         88 | 89 => pointer_step(r),
-        90..=92 => new_pointer(r),
+        90 | 91 => new_pointer(r, spaces),
+        92 => service(r),
         93 => vec![r.bits() as u32],
         94 => semihosting(r),
         95 | 96 => trap_return(r),
@@ -352,7 +354,7 @@ fn csr_any(r: &mut Random) -> Item {
 
 /// A write to a CSR that takes thought, with a value that makes sense.
 fn csr_deliberate(r: &mut Random, spaces: &Spaces) -> Item {
-    let (csr, value) = match r.below(16) {
+    let (csr, value) = match r.below(17) {
         0 | 1 => (number::SATP, spaces.satp(r)),
         2 => (number::MSTATUS, setup::status(r)),
         3 => (number::SSTATUS, setup::status(r)),
@@ -360,10 +362,13 @@ fn csr_deliberate(r: &mut Random, spaces: &Spaces) -> Item {
         5 => (number::SEPC, tables::code_address(r)),
         6 => (number::MEDELEG, setup::delegation(r)),
         7 => (number::MENVCFG, setup::environment(r)),
-        8 => (number::PMPCFG0, setup::protection(r)),
+        8 | 15 => (number::PMPCFG0, setup::protection(r)),
         9 => {
             let entry = r.below(OPEN_ENTRY) as u16;
-            (number::PMPADDR0 + entry, setup::protected_address(r))
+            (
+                number::PMPADDR0 + entry,
+                setup::protected_address(r, spaces),
+            )
         }
         10 => (number::MTVEC, MACHINE_HANDLER | r.below(4)),
         11 => (number::STVEC, SUPERVISOR_HANDLER | r.below(4)),
@@ -373,13 +378,17 @@ fn csr_deliberate(r: &mut Random, spaces: &Spaces) -> Item {
         _ => (number::MIDELEG, 0x222),
     };
     let bits_of_status = r.one_in(2);
+    // What a write forbids or allows is used before and after it.
+    let pointer = r.pick(&POINTERS);
+    let (before, after) = (through(r, pointer), through(r, pointer));
     sequence(|code| {
-        code.li(T1, value);
+        code.word(before).li(T1, value);
         if bits_of_status && matches!(csr, number::MSTATUS | number::SSTATUS) {
             code.csr(r.pick(&[Op::Csrrs, Op::Csrrc]), T2, csr, T1);
         } else {
             code.csr(Op::Csrrw, T2, csr, T1);
         }
+        code.word(after);
     })
 }
 
@@ -396,10 +405,45 @@ fn self_modification(r: &mut Random) -> Item {
 }
 
 fn service(r: &mut Random) -> Item {
-    let number = r.below(handlers::SERVICE_COUNT);
+    // Mostly those that change translations.
+    let any = r.below(handlers::SERVICE_COUNT);
+    let number = r.pick(&[0, 1, 2, 3, any]);
     sequence(|code| {
         code.li(A7, number).op(Op::Ecall);
     })
+}
+
+/// Uses a translation, has it changed, and uses it again.
+fn edited_access(r: &mut Random, spaces: &Spaces) -> Item {
+    let number = r.below(spaces.edits.len() as u64);
+    let edit = &spaces.edits[number as usize];
+    let address = r.pick(&edit.addresses) & !0xfff | 8 * r.below(512);
+    let (before, after) = (through(r, T1), through(r, T1));
+    sequence(|code| {
+        code.li(T1, address)
+            .word(before)
+            .li(A7, number)
+            .op(Op::Ecall)
+            .word(after);
+    })
+}
+
+/// A load or a store through `pointer`.
+fn through(r: &mut Random, pointer: u8) -> u32 {
+    let (rd, rs2) = (r.pick(&RESULTS[5..]), r.below(32) as u8);
+    if r.one_in(2) {
+        bits(Insn {
+            rd,
+            rs1: pointer,
+            ..plain(Op::Ld)
+        })
+    } else {
+        bits(Insn {
+            rs1: pointer,
+            rs2,
+            ..plain(Op::Sd)
+        })
+    }
 }
 
 fn fence(r: &mut Random, spaces: &Spaces) -> Item {
@@ -435,9 +479,9 @@ fn pointer_step(r: &mut Random) -> Item {
     })]
 }
 
-fn new_pointer(r: &mut Random) -> Item {
+fn new_pointer(r: &mut Random, spaces: &Spaces) -> Item {
     let pointer = r.pick(&POINTERS);
-    let address = tables::data_address(r);
+    let address = tables::data_address(r, spaces);
     sequence(|code| {
         code.li(pointer, address);
     })

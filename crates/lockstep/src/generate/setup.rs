@@ -21,7 +21,7 @@ pub(super) fn hart(r: &mut Random, spaces: &Spaces) -> Hart {
         *register = r.number();
     }
     for register in POINTERS {
-        hart.x[usize::from(register)] = tables::data_address(r);
+        hart.x[usize::from(register)] = tables::data_address(r, spaces);
     }
     for register in [RA, T0] {
         hart.x[usize::from(register)] = tables::code_address(r);
@@ -78,7 +78,10 @@ fn csrs(r: &mut Random, spaces: &Spaces) -> Vec<(u16, u64)> {
         csrs.push((number::MHPMEVENT3 + counter, event(r)));
     }
     for entry in 0..OPEN_ENTRY {
-        csrs.push((number::PMPADDR0 + entry as u16, protected_address(r)));
+        csrs.push((
+            number::PMPADDR0 + entry as u16,
+            protected_address(r, spaces),
+        ));
     }
     csrs.push((number::PMPADDR0 + OPEN_ENTRY as u16, u64::MAX));
     csrs.push((number::PMPCFG0, protection(r)));
@@ -143,13 +146,13 @@ pub(super) fn protection(r: &mut Random) -> u64 {
 
 /// For `pmpaddr`: a place in code and data, mostly data; of any size up to 16 KiB. TOR entries
 /// reach back to the entry before, wherever that is: that also covers tables and handlers.
-pub(super) fn protected_address(r: &mut Random) -> u64 {
+pub(super) fn protected_address(r: &mut Random, spaces: &Spaces) -> u64 {
     let offset = if r.one_in(4) {
         r.below(USED_PAGES * 0x1000)
     } else {
-        super::DATA + r.below(USED_PAGES * 0x1000 - super::DATA)
+        0x1000 * spaces.data_page(r) + r.below(0x1000)
     };
-    let size = r.below(12);
+    let size = if r.one_in(2) { 10 } else { r.below(12) };
     let aligned = (USED + offset) >> 2 & !((1 << size) - 1);
     aligned | ((1u64 << size) >> 1).saturating_sub(1)
 }

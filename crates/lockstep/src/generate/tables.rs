@@ -41,18 +41,51 @@ const ALIAS_PAGES: u64 = 48;
 
 const LEAF: u64 = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D;
 
-/// How the address spaces are named.
-#[derive(Clone, Copy, Debug)]
+/// How the address spaces of a program are named, and the pages that most of it is about: what
+/// is changed must be used before and after, or else nobody notices.
+#[derive(Clone, Debug)]
 pub(super) struct Spaces {
     /// Their ASIDs.
     pub asids: [u64; 2],
+    /// Pages of data, by their number in code and data.
+    data: [u64; 2],
+    /// Pages among the aliases.
+    aliases: [u64; 2],
+    /// A page of code.
+    code: u64,
+    /// What M-mode's first services change.
+    pub edits: Vec<Edit>,
 }
 
 impl Spaces {
     pub fn new(r: &mut Random) -> Self {
         let first = r.below(4);
-        Self {
+        let mut spaces = Self {
             asids: [first, r.pick(&[first + 1, 0xffff])],
+            data: [(); 2].map(|()| DATA / 0x1000 + r.below(USED_PAGES - DATA / 0x1000)),
+            aliases: [(); 2].map(|()| r.below(ALIAS_PAGES)),
+            code: r.below(CODE_PAGES),
+            edits: Vec::new(),
+        };
+        spaces.edits = (0..4).map(|_| Edit::new(r, &spaces)).collect();
+        spaces
+    }
+
+    /// A page of data, by its number in code and data.
+    pub fn data_page(&self, r: &mut Random) -> u64 {
+        if r.one_in(4) {
+            DATA / 0x1000 + r.below(USED_PAGES - DATA / 0x1000)
+        } else {
+            r.pick(&self.data)
+        }
+    }
+
+    /// A page among the aliases.
+    fn alias_page(&self, r: &mut Random) -> u64 {
+        if r.one_in(4) {
+            r.below(ALIAS_PAGES)
+        } else {
+            r.pick(&self.aliases)
         }
     }
 
@@ -176,6 +209,7 @@ pub(super) fn build(r: &mut Random) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// A change of a leaf.
+#[derive(Clone, Debug)]
 pub(super) struct Edit {
     /// Where the entry is.
     pub addr: u64,
@@ -188,7 +222,7 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    pub fn new(r: &mut Random) -> Self {
+    pub fn new(r: &mut Random, spaces: &Spaces) -> Self {
         let space = r.below(SPACES);
         let user = (space == 1) != r.one_in(3);
         let flags = flags(r, user);
@@ -206,17 +240,23 @@ impl Edit {
                 (ALIASES, index, napot(flags), ALIAS + index * 0x1000)
             }
             3 | 4 => {
-                let index = r.below(ALIAS_PAGES);
+                let index = spaces.alias_page(r);
                 let entry = leaf(alias_target(r), flags);
                 (ALIASES, index, entry, ALIAS + index * 0x1000)
             }
+            5 => {
+                let target = USED + 0x1000 * r.below(CODE_PAGES);
+                let va = USED + spaces.code * 0x1000;
+                (SAME, spaces.code, leaf(target, flags), va)
+            }
             _ => {
-                let index = r.below(USED_PAGES);
-                let target = if r.one_in(4) {
-                    USED + 0x1000 * r.below(USED_PAGES)
+                let index = spaces.data_page(r);
+                let other = if r.one_in(2) {
+                    index
                 } else {
-                    USED + 0x1000 * index
+                    spaces.data_page(r)
                 };
+                let target = USED + 0x1000 * other;
                 (SAME, index, leaf(target, flags), USED + index * 0x1000)
             }
         };
@@ -230,9 +270,9 @@ impl Edit {
 }
 
 /// A change from outside: of a leaf, of code, or of data.
-pub(super) fn poke(r: &mut Random) -> Poke {
-    if r.one_in(3) {
-        let edit = Edit::new(r);
+pub(super) fn poke(r: &mut Random, spaces: &Spaces) -> Poke {
+    if r.one_in(2) {
+        let edit = Edit::new(r, spaces);
         return Poke {
             addr: edit.addr,
             value: edit.entry,
@@ -271,8 +311,8 @@ pub(super) fn code_address(r: &mut Random) -> u64 {
 }
 
 /// The virtual address of something to load from and store to.
-pub(super) fn data_address(r: &mut Random) -> u64 {
-    let page = DATA + 0x1000 * r.below(USED_PAGES - DATA / 0x1000);
+pub(super) fn data_address(r: &mut Random, spaces: &Spaces) -> u64 {
+    let page = 0x1000 * spaces.data_page(r);
     let in_page = match r.below(8) {
         0 => r.below(0x1000),
         1 => 0xff0 + r.below(16),
@@ -282,7 +322,7 @@ pub(super) fn data_address(r: &mut Random) -> u64 {
     match r.below(16) {
         0..=2 => DEVICE + device_register(r),
         3 => DEVICE_SUPERPAGE + device_register(r),
-        4 | 5 => ALIAS + 0x1000 * r.below(ALIAS_PAGES) + in_page,
+        4 | 5 => ALIAS + 0x1000 * spaces.alias_page(r) + in_page,
         6 => r.pick(&[
             0,
             ROM,
