@@ -117,7 +117,7 @@ impl Interpreter {
         let Some(block) = blocks.find(hart, bus, tlb) else {
             // Code outside RAM, across a page, not decodable, or that faults: one step does it.
             *left -= 1;
-            return hart.step(bus);
+            return hart.step_with(bus, tlb);
         };
         let block = block.get(
             ..usize::try_from(*left)

@@ -189,6 +189,10 @@ impl Hart {
         bytes: u64,
         access: Access,
     ) -> Result<GuestPhys, Exception> {
+        // A cached page may be accessed so at every byte, and this access does not leave it.
+        if let Some(offset) = cache.find(access, va, 1) {
+            return Ok(bus.ram().base().offset(offset));
+        }
         let context = self.data_context();
         self.locate_in(bus, cache, va, bytes, access, &context)
     }

@@ -6,7 +6,7 @@ use crate::bus::Bus;
 use crate::cause::Exception;
 use crate::execute::Flow;
 use crate::hart::{Exit, Hart};
-use crate::memory::NoCache;
+use crate::memory::{NoCache, TranslationCache};
 
 impl Hart {
     /// Executes exactly one instruction, with every architectural rule, or takes the exception
@@ -16,12 +16,22 @@ impl Hart {
     /// the hart decides when. What the instruction did beyond the registers is in
     /// [`Hart::effects`].
     pub fn step<B: Bus + ?Sized>(&mut self, bus: &B) -> Option<Exit> {
+        self.step_with(bus, &mut NoCache)
+    }
+
+    /// As [`Hart::step`], by way of an engine's cache of translations.
+    #[inline(never)]
+    pub(crate) fn step_with<B: Bus + ?Sized, T: TranslationCache>(
+        &mut self,
+        bus: &B,
+        cache: &mut T,
+    ) -> Option<Exit> {
         let pc = self.pc;
-        let (flow, len) = match self.fetch(bus, &mut NoCache) {
+        let (flow, len) = match self.fetch(bus, cache) {
             Err(fault) => (self.trapped(fault), 0),
             Ok(bits) => match decode(bits) {
                 None => (self.trapped(Exception::illegal(bits)), 0),
-                Some(insn) => (self.execute(bus, &mut NoCache, &insn, pc), insn.len),
+                Some(insn) => (self.execute(bus, cache, &insn, pc), insn.len),
             },
         };
         self.follow(flow, pc, len)
