@@ -12,8 +12,9 @@ mod setup;
 mod tables;
 
 use ringer_hart::{Bus, Hart};
+use ringer_isa::Op;
 
-use crate::code::Code;
+use crate::code::{Code, reg};
 use crate::machine::{Machine, Poke};
 use crate::random::Random;
 use items::{Item, NOP};
@@ -34,6 +35,10 @@ const USED: u64 = 0x8020_0000;
 const USED_PAGES: u64 = 16;
 /// Pages of code, the first ones.
 const CODE_PAGES: u64 = 4;
+/// Functions of two instructions that return their page's number, as an offset from [`USED`].
+const FUNCTIONS: u64 = 0x5000;
+/// Pages of functions.
+const FUNCTION_PAGES: u64 = 3;
 /// Where data starts, as an offset from [`USED`].
 const DATA: u64 = 0x8000;
 /// Where in its page a run of code starts; before it ends the one that crosses into the page.
@@ -82,6 +87,13 @@ impl Program {
         ];
         fixed.extend(tables::build(r));
         fixed.push((USED + DATA, data(r)));
+        for page in 0..FUNCTION_PAGES {
+            let mut function = Code::at(USED + FUNCTIONS + page * 0x1000);
+            function
+                .li(reg::A0, page)
+                .i(Op::Jalr, reg::ZERO, reg::RA, 0);
+            fixed.push((function.base(), function.bytes().to_vec()));
+        }
         let pokes = (0..8).map(|_| tables::poke(r, &spaces)).collect();
         let heads = (0..CODE_PAGES)
             .map(|_| {

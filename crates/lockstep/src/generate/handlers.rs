@@ -164,7 +164,17 @@ fn service(code: &mut Code, r: &mut Random, spaces: &Spaces, number: u64) {
                 .csr(Op::Csrrs, ZERO, csr::MSTATUS, T6);
         }
         _ => {
-            code.csr_set(csr::SATP, spaces.satp(r), T6);
+            // Entry 0: the page, for nobody below; on and off by turns.
+            let page = (spaces.protected_page() | 0x7ff) >> 2;
+            code.csr_set(csr::PMPADDR0, page, T6)
+                .csrr(T6, csr::PMPCFG0)
+                .i(Op::Andi, T5, T6, 0xff)
+                .r(Op::Xor, T6, T6, T5)
+                .i(Op::Sltiu, T5, T5, 0x18)
+                .i(Op::Slli, T5, T5, 3)
+                .r(Op::Sh1add, T5, T5, T5) // 0x18 or 0
+                .r(Op::Or, T6, T6, T5)
+                .csrw(csr::PMPCFG0, T6);
         }
     }
 }

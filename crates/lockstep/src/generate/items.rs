@@ -6,7 +6,7 @@ use ringer_isa::{Insn, Op, decode, encode};
 
 use super::setup::{self, OPEN_ENTRY};
 use super::tables::{self, Spaces};
-use super::{MACHINE_HANDLER, SUPERVISOR_HANDLER, handlers};
+use super::{FUNCTIONS, MACHINE_HANDLER, SUPERVISOR_HANDLER, USED, handlers};
 use crate::code::reg::{A7, RA, T0, T1, T2, ZERO};
 use crate::code::{Code, plain};
 use crate::random::Random;
@@ -417,7 +417,22 @@ fn service(r: &mut Random) -> Item {
 fn edited_access(r: &mut Random, spaces: &Spaces) -> Item {
     let number = r.below(spaces.edits.len() as u64);
     let edit = &spaces.edits[number as usize];
-    let address = r.pick(&edit.addresses) & !0xfff | 8 * r.below(512);
+    if edit.page == USED + FUNCTIONS {
+        return sequence(|code| {
+            code.li(T2, edit.page)
+                .i(Op::Jalr, RA, T2, 0)
+                .li(A7, number)
+                .op(Op::Ecall)
+                .i(Op::Jalr, RA, T2, 0);
+        });
+    }
+    // Service 7 takes a page of data away from lower modes, or gives it back.
+    let (number, page) = if r.one_in(3) {
+        (7, spaces.protected_page())
+    } else {
+        (number, edit.page)
+    };
+    let address = page + 8 * r.below(512);
     let (before, after) = (through(r, T1), through(r, T1));
     sequence(|code| {
         code.li(T1, address)

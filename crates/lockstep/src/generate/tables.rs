@@ -3,7 +3,9 @@
 use ringer_hart::bus::request;
 use ringer_isa::pte::Pte;
 
-use super::{CODE_PAGES, DATA, RAM, SUPERVISOR_HANDLER, TABLES, USED, USED_PAGES};
+use super::{
+    CODE_PAGES, DATA, FUNCTION_PAGES, FUNCTIONS, RAM, SUPERVISOR_HANDLER, TABLES, USED, USED_PAGES,
+};
 use crate::machine::{DEVICE, FENCES, Poke, ROM, register};
 use crate::random::Random;
 
@@ -78,6 +80,11 @@ impl Spaces {
         } else {
             r.pick(&self.data)
         }
+    }
+
+    /// The page of data that the program protects at times.
+    pub fn protected_page(&self) -> u64 {
+        USED + 0x1000 * self.data[0]
     }
 
     /// A page among the aliases.
@@ -219,6 +226,8 @@ pub(super) struct Edit {
     pub space: usize,
     /// Addresses that it translates, one in each place that the tables are reached from.
     pub addresses: [u64; 2],
+    /// The page that a program had best look at to see the change.
+    pub page: u64,
 }
 
 impl Edit {
@@ -226,7 +235,7 @@ impl Edit {
         let space = r.below(SPACES);
         let user = (space == 1) != r.one_in(3);
         let flags = flags(r, user);
-        let (which, index, entry, va) = match r.below(8) {
+        let (which, index, entry, va) = match r.below(10) {
             0 => {
                 let va = SUPERPAGE + r.below(MEGAPAGE);
                 (MIDDLE, 2, leaf(USED, flags), va)
@@ -244,7 +253,13 @@ impl Edit {
                 let entry = leaf(alias_target(r), flags);
                 (ALIASES, index, entry, ALIAS + index * 0x1000)
             }
-            5 => {
+            5 | 6 => {
+                // One function in place of another.
+                let target = USED + FUNCTIONS + 0x1000 * r.below(FUNCTION_PAGES);
+                let va = USED + FUNCTIONS;
+                (SAME, FUNCTIONS / 0x1000, leaf(target, flags), va)
+            }
+            7 => {
                 let target = USED + 0x1000 * r.below(CODE_PAGES);
                 let va = USED + spaces.code * 0x1000;
                 (SAME, spaces.code, leaf(target, flags), va)
@@ -265,6 +280,11 @@ impl Edit {
             entry,
             space: space as usize,
             addresses: [va, va - GIGABYTE + NEGATIVE],
+            page: match va {
+                // In a superpage the fence is for one page, and the look is at another.
+                SUPERPAGE..DEVICE_SUPERPAGE => SUPERPAGE + 0x1000 * spaces.data_page(r),
+                _ => va & !0xfff,
+            },
         }
     }
 }
