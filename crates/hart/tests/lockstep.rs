@@ -11,7 +11,7 @@ use ringer_lockstep::compare::{self, Difference};
 use ringer_lockstep::generate::Program;
 
 /// How many programs are run unless the environment says otherwise.
-const PROGRAMS: u64 = 1500;
+const PROGRAMS: u64 = 3000;
 
 /// Programs that once told the engines apart.
 const KEPT: [u64; 0] = [];

@@ -150,17 +150,19 @@ impl Rig {
     }
 }
 
-/// Runs what `prepare` makes, by both engines. The program is closed by a loop.
+/// The rig that `prepare` makes, about to run. The program is closed by a loop.
+pub fn prepared(prepare: impl Fn(&mut Rig)) -> Rig {
+    let mut rig = Rig::new();
+    prepare(&mut rig);
+    rig.code.word(LOOP);
+    rig.machine.write(RAM, rig.code.bytes());
+    rig
+}
+
+/// Runs what `prepare` makes, by both engines.
 #[track_caller]
 pub fn run(prepare: impl Fn(&mut Rig)) -> Rig {
-    let make = || {
-        let mut rig = Rig::new();
-        prepare(&mut rig);
-        rig.code.word(LOOP);
-        rig.machine.write(RAM, rig.code.bytes());
-        rig
-    };
-    let (mut rig, mut other) = (make(), make());
+    let (mut rig, mut other) = (prepared(&prepare), prepared(&prepare));
     let mut reference = Reference::new(&rig.machine);
     drive(&mut rig, &mut reference);
     drive(&mut other, &mut Interpreter::new());

@@ -6,7 +6,7 @@ use ringer_isa::pte::Pte;
 use ringer_isa::{Op, csr as number};
 use ringer_lockstep::code::reg::*;
 
-use crate::rig::{DATA, HANDLER, LEAF, RAM, Rig, run};
+use crate::rig::{DATA, HANDLER, LEAF, RAM, Rig, prepared, run};
 
 const VA: u64 = 0x4000_0000;
 const FETCH: u64 = 12;
@@ -427,4 +427,35 @@ fn machine_mode_is_not_translated() {
     rig.completed();
     assert_eq!(rig.hart.x[10], 5);
     assert_ne!(rig.hart.pc, HANDLER);
+}
+
+#[test]
+fn fences_that_were_stepped_over_are_all_heeded_later() {
+    let mut rig = prepared(|rig| {
+        rig.translate(3);
+        rig.map_program(0);
+        rig.machine.write_u64(DATA, 1);
+        rig.machine.write_u64(DATA + 0x1000, 2);
+        rig.map(VA, DATA, LEAF);
+        rig.map(VA + 0x1000, DATA, LEAF);
+        rig.mode(Mode::S);
+        rig.hart.x[5] = VA;
+        rig.hart.x[6] = VA + 0x1000;
+        rig.code
+            .i(Op::Ld, A0, T0, 0)
+            .i(Op::Ld, A1, T1, 0)
+            .r(Op::SfenceVma, 0, T0, ZERO)
+            .r(Op::SfenceVma, 0, T1, ZERO)
+            .i(Op::Ld, A2, T0, 0)
+            .i(Op::Ld, A3, T1, 0);
+    });
+    let mut interpreter = ringer_hart::Interpreter::new();
+    interpreter.run(&mut rig.hart, &rig.machine, 2);
+    rig.map(VA, DATA + 0x1000, LEAF);
+    rig.map(VA + 0x1000, DATA + 0x1000, LEAF);
+    for _ in 0..2 {
+        assert_eq!(rig.hart.step(&rig.machine), None);
+    }
+    interpreter.run(&mut rig.hart, &rig.machine, 2);
+    assert_eq!(rig.hart.x[10..=13], [1, 1, 2, 2]);
 }
