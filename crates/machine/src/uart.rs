@@ -115,6 +115,10 @@ struct State {
     /// The byte received and not read is a break on the line.
     #[n(10)]
     line_break: Option<bool>,
+    /// Received while the guest listened, and taken back when it no longer did: it comes again
+    /// before anything else.
+    #[n(11)]
+    held: Option<ByteVec>,
 }
 
 impl State {
@@ -131,6 +135,7 @@ impl State {
             overrun: false,
             empty_unreported: false,
             line_break: None,
+            held: None,
         }
     }
 
@@ -181,10 +186,17 @@ impl State {
         }
         self.modem_deltas |= changed;
     }
+    fn clear_receiver(&mut self) {
+        self.received.clear();
+        self.line_break = None;
+    }
     fn set_fcr(&mut self, value: u8) {
         // Switching the FIFOs on or off clears them.
-        if (value ^ self.fcr) & fcr::ENABLE != 0 || value & fcr::CLEAR_RECEIVER != 0 {
-            self.received.clear();
+        if (value ^ self.fcr) & fcr::ENABLE != 0 {
+            self.hold();
+            self.clear_receiver();
+        } else if value & fcr::CLEAR_RECEIVER != 0 {
+            self.clear_receiver();
         }
         self.fcr = if value & fcr::ENABLE != 0 {
             value & (fcr::ENABLE | fcr::TRIGGER)
@@ -192,7 +204,24 @@ impl State {
             0
         };
     }
+    /// Takes back what the guest has not read. Drivers that start, shut down or set the FIFOs
+    /// up read and clear what is there; typed bytes are for whoever listens next.
+    fn hold(&mut self) {
+        if self.loops_back() || self.is_break() {
+            return;
+        }
+        let mut held: Vec<u8> = self.received.drain(..).collect();
+        if let Some(later) = self.held.take() {
+            held.extend_from_slice(&later);
+        }
+        // More than one FIFO's worth can only have come by loopback.
+        held.truncate(FIFO_SIZE);
+        self.held = (!held.is_empty()).then(|| held.into());
+    }
     fn set_ier(&mut self, value: u8) {
+        if self.ier & !value & ier::RECEIVED != 0 {
+            self.hold();
+        }
         let rising = value & !self.ier;
         self.ier = value & ier::ALL;
         // The transmitter is always empty; asking for that interrupt raises it at once.
@@ -257,6 +286,10 @@ impl State {
                 || self.fcr & fcr::ENABLE != 0 && self.fcr & !(fcr::ENABLE | fcr::TRIGGER) == 0)
             && self.received.len() <= self.capacity()
             && (self.line_break != Some(true) || self.received.len() == 1)
+            && self
+                .held
+                .as_ref()
+                .is_none_or(|held| held.len() <= FIFO_SIZE)
     }
 }
 
@@ -290,7 +323,15 @@ impl Port {
         } else {
             1
         };
-        let room = limit.saturating_sub(self.state.received.len());
+        let mut room = limit.saturating_sub(self.state.received.len());
+        if let Some(held) = &mut self.state.held {
+            let count = room.min(held.len());
+            self.state.received.extend(held.drain(..count));
+            room -= count;
+            if held.is_empty() {
+                self.state.held = None;
+            }
+        }
         let mut bytes = [0; FIFO_SIZE];
         if let Some(into) = bytes.get_mut(..room)
             && !into.is_empty()
@@ -576,6 +617,36 @@ mod tests {
         bench.write(IER, ier::RECEIVED);
         assert!(bench.interrupts());
         assert_eq!(bench.read(DATA), b'e');
+    }
+
+    #[test]
+    fn what_a_closing_driver_leaves_comes_again() {
+        let bench = Bench::new();
+        bench.write(IIR_FCR, fcr::ENABLE);
+        bench.write(IER, ier::RECEIVED);
+        let text: alloc::string::String = ('a'..='z').collect();
+        bench.terminal.type_in(&text);
+        bench.uart.poll();
+        assert_eq!(bench.read(DATA), b'a');
+        // As Linux's driver sets the port up, shuts it down and starts it again.
+        bench.write(IIR_FCR, 0);
+        bench.write(IIR_FCR, fcr::ENABLE);
+        bench.write(IER, 0);
+        bench.write(IIR_FCR, fcr::ENABLE | fcr::CLEAR_RECEIVER);
+        bench.write(IIR_FCR, 0);
+        for register in [LSR, DATA, IIR_FCR, MSR] {
+            bench.read(register);
+        }
+        bench.write(IIR_FCR, fcr::ENABLE);
+        let other = Bench::new();
+        other.uart.restore(&bench.uart.save()).unwrap();
+        for uart in [&bench, &other] {
+            uart.write(IER, ier::RECEIVED);
+            for expected in b'b'..=b'p' {
+                assert_eq!(uart.read(DATA), expected);
+            }
+        }
+        assert_eq!(bench.read(DATA), b'q');
     }
 
     #[test]
