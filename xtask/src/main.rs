@@ -1,8 +1,10 @@
 //! The project's own commands, run as `cargo xtask NAME`.
 
 mod debian;
+mod fuzz;
 mod guests;
 mod lockstep;
+mod test;
 mod toolchain;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +27,10 @@ enum Command {
     CheckNostd,
     /// Run programs on Ringer and on QEMU side by side and name the first difference.
     Lockstep(lockstep::Arguments),
+    /// Fuzz one target or all of them.
+    Fuzz(fuzz::Arguments),
+    /// Everything that has to pass: style, builds, unit tests, and guests run by Ringer.
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +50,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Debian(arguments) => debian::run(&arguments),
         Command::CheckNostd => toolchain::check_nostd(),
         Command::Lockstep(arguments) => lockstep::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }

@@ -1,0 +1,24 @@
+//! What is fuzzed: each module takes any bytes and must come back without a panic, soon.
+
+pub mod board_state;
+pub mod config;
+pub mod decoder;
+pub mod devices;
+pub mod hart_state;
+pub mod loader;
+pub mod machine;
+pub mod virtqueues;
+
+/// A target, by name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("decoder", decoder::run),
+    ("devices", devices::run),
+    ("virtqueues", virtqueues::run),
+    ("hart_state", hart_state::run),
+    ("board_state", board_state::run),
+    ("loader", loader::run),
+    ("config", config::run),
+];

@@ -1,0 +1,358 @@
+//! Guest tests: the rows of `guests/tests.toml`, each run by the real `ringer` program.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::toolchain::root;
+
+/// The table.
+const TABLE: &str = "guests/tests.toml";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    test: Vec<Test>,
+}
+
+/// One row: a test for each of its engines with each of its numbers of harts.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Test {
+    name: String,
+    #[serde(default = "all_engines")]
+    engines: Vec<String>,
+    #[serde(default = "one_hart")]
+    harts: Vec<usize>,
+    /// Whether the Debian guest or Debian's firmware is used.
+    #[serde(default)]
+    debian: bool,
+    /// Files copied into the test's own folder first.
+    #[serde(default)]
+    copy: Vec<String>,
+    /// The runs, one after the other.
+    run: Vec<Run>,
+}
+
+/// One run of `ringer`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    /// Arguments after `ringer run`. `{images}`, `{debian}`, `{firmware}` and `{own}` (the
+    /// test's own folder) are filled in, `{harts}` is the number of harts.
+    arguments: Vec<String>,
+    /// What the output must contain, in this order.
+    #[serde(default)]
+    expect: Vec<String>,
+    /// What it must not contain.
+    #[serde(default)]
+    never: Vec<String>,
+    /// Typed once the last of `expect` is there, after which only `then` is awaited.
+    #[serde(default)]
+    input: String,
+    /// What the output must contain after the input.
+    #[serde(default)]
+    then: Vec<String>,
+    /// Whether ringer then gets SIGTERM.
+    #[serde(default)]
+    terminate: bool,
+    /// The exit status; without it, the run is over when everything expected is there.
+    exit: Option<i32>,
+    /// A guard against hangs.
+    #[serde(default = "default_seconds")]
+    seconds: u64,
+    /// A file that must hold this text at the end.
+    file: Option<ExpectedFile>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedFile {
+    path: String,
+    text: String,
+}
+
+fn all_engines() -> Vec<String> {
+    vec!["interpret".into()]
+}
+fn one_hart() -> Vec<usize> {
+    vec![1]
+}
+fn default_seconds() -> u64 {
+    60
+}
+
+/// How many tests ended how.
+#[derive(Default)]
+pub struct Counts {
+    /// Passed.
+    pub passed: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Not run, for want of something that is not there.
+    pub skipped: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// One test: a row with an engine and a number of harts.
+struct Case {
+    test: Test,
+    engine: String,
+    harts: usize,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        let Self {
+            test,
+            engine,
+            harts,
+        } = self;
+        format!(
+            "{} [{engine}, {harts} hart{}]",
+            test.name,
+            if *harts == 1 { "" } else { "s" }
+        )
+    }
+}
+
+/// Runs the tests with `filter` in their name; those with Debian only if it is there.
+pub fn run(filter: &str, debian: bool) -> Result<Counts> {
+    let path = root().join(TABLE);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {TABLE}"))?;
+    let table: Table = toml::from_str(&text).with_context(|| format!("{TABLE} is malformed"))?;
+    let mut counts = Counts::default();
+    let (mut alone, mut together) = (VecDeque::new(), VecDeque::new());
+    for test in table.test {
+        for engine in &test.engines {
+            for &harts in &test.harts {
+                let case = Case {
+                    test: test.clone(),
+                    engine: engine.clone(),
+                    harts,
+                };
+                if !case.name().contains(filter) {
+                    continue;
+                }
+                if test.debian && !debian {
+                    println!("SKIP    {}: there is no Debian guest here", case.name());
+                    counts.skipped += 1;
+                } else if harts == 1 {
+                    together.push_back(case);
+                } else {
+                    alone.push_back(case);
+                }
+            }
+        }
+    }
+    // Tests of one hart share the cores; those of several have them for themselves.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (queue, counts) = (Mutex::new(together), Mutex::new(counts));
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| work(&queue, &counts));
+        }
+    });
+    work(&Mutex::new(alone), &counts);
+    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs tests until none is left.
+fn work(queue: &Mutex<VecDeque<Case>>, counts: &Mutex<Counts>) {
+    loop {
+        let next = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some(case) = next else { return };
+        let start = Instant::now();
+        let result = run_case(&case);
+        let seconds = start.elapsed().as_secs_f64();
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => {
+                counts.passed += 1;
+                println!("ok      {} {seconds:.1} s", case.name());
+            }
+            Err(error) => {
+                counts.failed += 1;
+                println!("FAILED  {} {seconds:.1} s: {error:#}", case.name());
+            }
+        }
+    }
+}
+
+fn run_case(case: &Case) -> Result<()> {
+    let own = tempfile::tempdir()?;
+    let root = root();
+    let fill = |text: &str| {
+        text.replace("{images}", &root.join("guests/images").to_string_lossy())
+            .replace("{debian}", &root.join("build/debian").to_string_lossy())
+            .replace("{firmware}", &root.join("build/firmware").to_string_lossy())
+            .replace("{own}", &own.path().to_string_lossy())
+            .replace("{harts}", &case.harts.to_string())
+    };
+    for file in &case.test.copy {
+        let from = fill(file);
+        let name = Path::new(&from).file_name().context("no file name")?;
+        fs::copy(&from, own.path().join(name)).with_context(|| format!("cannot copy {from}"))?;
+    }
+    for (index, run) in case.test.run.iter().enumerate() {
+        let mut arguments = vec!["run".to_owned()];
+        arguments.extend(["--engine".into(), case.engine.clone()]);
+        if !run.arguments.iter().any(|a| a == "--restore") {
+            arguments.extend(["--harts".into(), case.harts.to_string()]);
+        }
+        arguments.extend(run.arguments.iter().map(|a| fill(a)));
+        run_once(run, &arguments, &fill).with_context(|| format!("run {}", index + 1))?;
+    }
+    Ok(())
+}
+
+/// A child process that does not outlive its test.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Errors mean that it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The output so far, and where in it the next thing is awaited.
+struct Output {
+    chunks: Receiver<Vec<u8>>,
+    text: String,
+    seen: usize,
+    deadline: Instant,
+}
+
+impl Output {
+    /// Waits for more output; false if there is no more.
+    fn more(&mut self) -> Result<bool> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.chunks.recv_timeout(left) {
+            Ok(chunk) => {
+                self.text.push_str(&String::from_utf8_lossy(&chunk));
+                Ok(true)
+            }
+            Err(RecvTimeoutError::Disconnected) => Ok(false),
+            Err(RecvTimeoutError::Timeout) => {
+                anyhow::bail!("out of time; the output ends with\n{}", self.tail())
+            }
+        }
+    }
+
+    /// Waits for `wanted`, after what was awaited before.
+    fn wait_for(&mut self, wanted: &str) -> Result<()> {
+        loop {
+            let unread = self.text.get(self.seen..).unwrap_or_default();
+            if let Some(at) = unread.find(wanted) {
+                self.seen += at + wanted.len();
+                return Ok(());
+            }
+            let more = self
+                .more()
+                .with_context(|| format!("waiting for {wanted:?}"))?;
+            ensure!(
+                more,
+                "no {wanted:?} in the output, which ends with\n{}",
+                self.tail()
+            );
+        }
+    }
+
+    fn tail(&self) -> String {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let first = lines.len().saturating_sub(15);
+        lines[first..].join("\n")
+    }
+}
+
+fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> Result<()> {
+    let mut child = Command::new(root().join("target/release/ringer"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start ringer")?;
+    let (sender, chunks) = channel();
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|s| Box::new(s) as _),
+        child.stderr.take().map(|s| Box::new(s) as _),
+    ];
+    for mut stream in streams.into_iter().flatten() {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = stream.read(&mut buffer) {
+                if sender.send(buffer[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(sender);
+    let mut child = Guard(child);
+    let mut output = Output {
+        chunks,
+        text: String::new(),
+        seen: 0,
+        deadline: Instant::now() + Duration::from_secs(run.seconds),
+    };
+    for wanted in &run.expect {
+        output.wait_for(&fill(wanted))?;
+    }
+    if !run.input.is_empty() {
+        let stdin = child.0.stdin.as_mut().context("no standard input")?;
+        std::io::Write::write_all(stdin, run.input.as_bytes())?;
+    }
+    for wanted in &run.then {
+        output.wait_for(&fill(wanted))?;
+    }
+    if run.terminate {
+        let process = child.0.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &process]).status()?;
+        ensure!(sent.success(), "cannot send SIGTERM to ringer");
+    }
+    if let Some(exit) = run.exit {
+        while output.more()? {}
+        let status = child.0.wait()?;
+        ensure!(
+            status.code() == Some(exit),
+            "ended with {status} instead of {exit}; the output ends with\n{}",
+            output.tail()
+        );
+    }
+    for unwanted in &run.never {
+        let there = output.text.contains(unwanted);
+        ensure!(!there, "{unwanted:?} in the output:\n{}", output.tail());
+    }
+    if let Some(expected) = &run.file {
+        let path = fill(&expected.path);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        ensure!(text == expected.text, "{path} holds {text:?}");
+    }
+    Ok(())
+}
