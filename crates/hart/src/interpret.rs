@@ -7,10 +7,8 @@ mod tlb;
 pub use blocks::BlockCounts;
 pub use tlb::TlbCounts;
 
-use blocks::Blocks;
+use blocks::{Blocks, Predecoded};
 use tlb::Tlb;
-
-use ringer_isa::Insn;
 
 use crate::bus::{Bus, request};
 use crate::execute::Flow;
@@ -113,61 +111,55 @@ impl Interpreter {
         left: &mut u64,
     ) -> Option<Exit> {
         let Self { tlb, blocks } = self;
-        let start = hart.pc;
         let Some(block) = blocks.find(hart, bus, tlb) else {
             // Code outside RAM, across a page, not decodable, or that faults: one step does it.
             *left -= 1;
             return hart.step_with(bus, tlb);
         };
-        let block = block.get(
-            ..usize::try_from(*left)
-                .unwrap_or(usize::MAX)
-                .min(block.len()),
-        )?;
-        loop {
-            let (executed, exit) = execute_run(hart, bus, tlb, block);
-            *left -= executed;
-            // A loop to the block's own start needs no look-up.
-            let again = hart.pc == start && *left >= block.len() as u64;
-            if exit.is_some() || !again || busy(hart, bus) {
-                return exit;
-            }
-        }
+        let whole = usize::try_from(*left).unwrap_or(usize::MAX);
+        let (executed, exit) =
+            execute_run(hart, bus, tlb, block.get(..whole).unwrap_or(block), *left);
+        *left -= executed;
+        exit
     }
 }
 
-/// Executes `block` up to the first instruction that does not lead to the next; returns how
-/// many were executed, that one included.
+/// Executes `block`, up to `left` instructions: to its end, to a jump out of it, or to what
+/// needs attention. Returns how many were executed. Jumps inside the block stay here.
 #[inline(always)]
 fn execute_run<B: Bus + ?Sized>(
     hart: &mut Hart,
     bus: &B,
     tlb: &mut Tlb,
-    block: &[Insn],
+    block: &[Predecoded],
+    left: u64,
 ) -> (u64, Option<Exit>) {
     let mut pc = hart.pc;
     let retired = hart.counts.retired;
-    // Only the last of a block can read a counter, and it finds those before it counted.
-    hart.counts.retired = (retired + block.len() as u64).wrapping_sub(1);
+    let mut executed = 0;
     let mut rest = block.iter();
-    while let Some(insn) = rest.next() {
+    while let Some(Predecoded { insn, target }) = rest.next() {
+        // Up to date at every instruction, since any may read a counter.
+        hart.counts.retired = retired + executed;
+        executed += 1;
         match hart.execute(bus, tlb, insn, pc) {
             Flow::Next => pc = pc.wrapping_add(insn.len.into()),
-            Flow::Jump => {
-                let executed = (block.len() - rest.len()) as u64;
-                hart.counts.retired = retired + executed;
-                return (executed, None);
-            }
-            ended => {
-                let executed = (block.len() - rest.len()) as u64;
-                hart.counts.retired = retired + executed - 1;
-                return (executed, hart.follow(ended, pc, insn.len));
-            }
+            Flow::Jump => match block.get(*target as usize..) {
+                Some(onward) if onward.len() as u64 <= left - executed && !busy(hart, bus) => {
+                    pc = hart.pc;
+                    rest = onward.iter();
+                }
+                _ => {
+                    hart.counts.retired = retired + executed;
+                    return (executed, None);
+                }
+            },
+            ended => return (executed, hart.follow(ended, pc, insn.len)),
         }
     }
-    hart.counts.retired = retired + block.len() as u64;
+    hart.counts.retired = retired + executed;
     hart.pc = pc;
-    (block.len() as u64, None)
+    (executed, None)
 }
 
 /// Whether the hart must look up before it goes on.

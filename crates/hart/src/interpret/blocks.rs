@@ -8,7 +8,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ringer_isa::{Insn, Op, decode};
+use ringer_isa::{Class, Insn, Op, decode};
 
 use super::tlb::Tlb;
 use crate::address::PAGE_SIZE;
@@ -24,7 +24,7 @@ const BLOCKS: usize = 1 << 14;
 const JUMPS: usize = 1 << 12;
 /// Instructions in a block.
 const BLOCK_LEN: usize = 32;
-/// Instructions decoded before everything is dropped: 8 MiB of them.
+/// Instructions decoded before everything is dropped: 10 MiB of them.
 const ARENA: usize = 1 << 19;
 
 /// What the block cache has done.
@@ -37,6 +37,17 @@ pub struct BlockCounts {
     /// Times that everything was dropped for want of room.
     pub dropped: u64,
 }
+
+/// An instruction of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Predecoded {
+    pub insn: Insn,
+    /// Where in the block its branch or jump leads; past any block if it leads elsewhere.
+    pub target: u32,
+}
+
+/// No place in any block.
+const ELSEWHERE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Block {
@@ -72,7 +83,7 @@ const NO_JUMP: Jump = Jump {
 
 #[derive(Debug)]
 pub(super) struct Blocks {
-    arena: Vec<Insn>,
+    arena: Vec<Predecoded>,
     blocks: Box<[Block]>,
     jumps: Box<[Jump]>,
     /// Counts `fence.i`.
@@ -116,7 +127,7 @@ impl Blocks {
         hart: &mut Hart,
         bus: &B,
         tlb: &mut Tlb,
-    ) -> Option<&[Insn]> {
+    ) -> Option<&[Predecoded]> {
         let pc = hart.pc;
         let stamp = self.generation << 12 | tlb.fetch_context();
         let index = (pc >> 1) as usize % JUMPS;
@@ -182,7 +193,7 @@ impl Blocks {
         let range = block.first as usize..(block.first + block.len) as usize;
         let mut at = block.offset;
         self.arena.get(range).is_some_and(|insns| {
-            insns.iter().all(|insn| {
+            insns.iter().all(|Predecoded { insn, .. }| {
                 let same = instruction_at(ram, at) == Some(insn.bits);
                 at += u64::from(insn.len);
                 same
@@ -205,7 +216,10 @@ impl Blocks {
                 break;
             };
             at += u64::from(insn.len);
-            self.arena.push(insn);
+            self.arena.push(Predecoded {
+                insn,
+                target: ELSEWHERE,
+            });
             if ends_block(insn.op) || at.is_multiple_of(PAGE_SIZE) {
                 break;
             }
@@ -214,8 +228,29 @@ impl Blocks {
         if len == 0 {
             return None;
         }
+        if let Some(block) = self.arena.get_mut(first..) {
+            link(block);
+        }
         self.counts.decoded += 1;
         Some((first as u32, len as u32))
+    }
+}
+
+/// Finds the jumps inside `block`.
+fn link(block: &mut [Predecoded]) {
+    let mut starts = [0; BLOCK_LEN];
+    let mut at = 0;
+    for (start, step) in starts.iter_mut().zip(block.iter()) {
+        *start = at;
+        at += i64::from(step.insn.len);
+    }
+    let len = block.len();
+    for (&from, step) in starts.iter().zip(block) {
+        if matches!(step.insn.op.class(), Class::Branch) || step.insn.op == Op::Jal {
+            let to = from + i64::from(step.insn.imm);
+            let index = starts.iter().take(len).position(|&start| start == to);
+            step.target = index.map_or(ELSEWHERE, |index| index as u32);
+        }
     }
 }
 
