@@ -183,7 +183,7 @@ impl Hart {
     }
 
     /// `cbo.clean`, `cbo.flush` and `cbo.inval`: memory is always coherent here, so only the
-    /// permissions matter. A load's or a store's permission is enough; without either it is the
+    /// permissions matter, and that there is memory at all. A load's or a store's permission is enough; without either it is the
     /// store's fault (Zicbom 2.5.2).
     fn cbo_manage<B: Bus + ?Sized>(&mut self, bus: &B, insn: &Insn, field: u64) -> Execution {
         if !self.cache_blocks_enabled(field) {
@@ -191,14 +191,13 @@ impl Hart {
         }
         let named = self.xr(insn.rs1);
         let block = named & !(CACHE_BLOCK - 1);
-        if let Err(fault) = self.locate(bus, &mut NoCache, block, CACHE_BLOCK, Access::Load) {
-            let cause = match fault.cause {
-                Cause::LoadPage => Cause::StorePage,
-                _ => Cause::StoreAccess,
-            };
-            return Err(Exception::new(cause, named));
-        }
-        Ok(Flow::Next)
+        let found = self.locate(bus, &mut NoCache, block, CACHE_BLOCK, Access::Load);
+        let cause = match found {
+            Ok(phys) if bus.ram().offset(phys, CACHE_BLOCK).is_some() => return Ok(Flow::Next),
+            Err(fault) if fault.cause == Cause::LoadPage => Cause::StorePage,
+            _ => Cause::StoreAccess,
+        };
+        Err(Exception::new(cause, named))
     }
 
     /// Whether the `ebreak` at `pc` stands in the semihosting sequence. What cannot be read is
