@@ -1,5 +1,6 @@
 //! The project's own commands, run as `cargo xtask NAME`.
 
+mod bench;
 mod debian;
 mod fuzz;
 mod guests;
@@ -27,6 +28,8 @@ enum Command {
     CheckNostd,
     /// Run programs on Ringer and on QEMU side by side and name the first difference.
     Lockstep(lockstep::Arguments),
+    /// Measure Ringer against QEMU and the host, in one run; writes docs/BENCH.md.
+    Bench(bench::Arguments),
     /// Fuzz one target or all of them.
     Fuzz(fuzz::Arguments),
     /// Everything that has to pass: style, builds, unit tests, and guests run by Ringer.
@@ -50,6 +53,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Debian(arguments) => debian::run(&arguments),
         Command::CheckNostd => toolchain::check_nostd(),
         Command::Lockstep(arguments) => lockstep::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
