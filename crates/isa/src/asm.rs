@@ -62,8 +62,8 @@ enum FixupKind {
 pub struct Assembler {
     base: u64,
     code: Vec<u8>,
-    /// Offsets into the code, once bound.
-    labels: Vec<Option<usize>>,
+    /// Addresses, once bound.
+    labels: Vec<Option<u64>>,
     fixups: Vec<Fixup>,
     error: Option<AsmError>,
 }
@@ -78,6 +78,11 @@ impl Assembler {
             fixups: Vec::new(),
             error: None,
         }
+    }
+
+    /// Where it lies.
+    pub const fn base(&self) -> u64 {
+        self.base
     }
 
     /// The address of what comes next.
@@ -101,19 +106,21 @@ impl Assembler {
 
     /// A new label for the present place.
     pub fn label_here(&mut self) -> Label {
-        self.labels.push(Some(self.code.len()));
+        self.label_at(self.here())
+    }
+
+    /// A new label for any address, for instance in other code.
+    pub fn label_at(&mut self, address: u64) -> Label {
+        self.labels.push(Some(address));
         Label(self.labels.len() - 1)
     }
 
     /// Says that `label` is here.
     pub fn bind(&mut self, label: Label) -> &mut Self {
-        let here = self.code.len();
+        let here = self.here();
         match self.labels.get_mut(label.0) {
             Some(place @ None) => *place = Some(here),
-            Some(Some(_)) => self.fail(AsmError::BoundTwice {
-                label,
-                at: self.address(here),
-            }),
+            Some(Some(_)) => self.fail(AsmError::BoundTwice { label, at: here }),
             None => self.fail(AsmError::Unbound { label }),
         }
         self
@@ -121,8 +128,7 @@ impl Assembler {
 
     /// The address of a label that is bound already.
     pub fn address_of(&self, label: Label) -> Option<u64> {
-        let offset = (*self.labels.get(label.0)?)?;
-        Some(self.address(offset))
+        *self.labels.get(label.0)?
     }
 
     /// Any instruction; its `bits` do not matter.
@@ -376,6 +382,18 @@ impl Assembler {
             _ => self.fail(AsmError::Alignment {
                 at: self.here(),
                 alignment,
+            }),
+        }
+        self
+    }
+
+    /// Zeroes up to `address`.
+    pub fn pad_to(&mut self, address: u64) -> &mut Self {
+        match address.checked_sub(self.here()) {
+            Some(padding) => self.code.resize(self.code.len() + padding as usize, 0),
+            None => self.fail(AsmError::Past {
+                at: self.here(),
+                address,
             }),
         }
         self

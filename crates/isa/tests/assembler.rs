@@ -107,6 +107,17 @@ fn labels_forwards_and_backwards() {
 }
 
 #[test]
+fn labels_in_other_code() {
+    let mut asm = Assembler::new(0x1000);
+    let (before, after) = (asm.label_at(0x800), asm.label_at(0x2000));
+    asm.pad_to(0x1004).bnez(A0, before).j(after);
+    assert_eq!((asm.base(), asm.here()), (0x1000, 0x100c));
+    let code = asm.finish().unwrap();
+    assert_eq!(code[..4], [0; 4]);
+    assert_eq!(listing(&code[4..], 0x1004), ["bnez a0, 0x800", "j 0x2000"]);
+}
+
+#[test]
 fn addresses_whose_low_part_is_negative() {
     for distance in [0x7fc_u64, 0x800, 0xffc, 0x1800] {
         let mut asm = Assembler::new(0x1000);
@@ -211,6 +222,27 @@ fn the_first_mistake_is_reported() {
         Err(AsmError::Alignment {
             at: 0,
             alignment: 0
+        })
+    );
+
+    let mut asm = Assembler::new(0x100);
+    asm.nop().pad_to(0x102);
+    assert_eq!(
+        asm.finish(),
+        Err(AsmError::Past {
+            at: 0x104,
+            address: 0x102
+        })
+    );
+
+    let mut asm = Assembler::new(0x1000);
+    let far = asm.label_at(0x1000_0000);
+    asm.j(far);
+    assert_eq!(
+        asm.finish(),
+        Err(AsmError::TooFar {
+            at: 0x1000,
+            target: 0x1000_0000
         })
     );
 }

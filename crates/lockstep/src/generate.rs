@@ -12,9 +12,10 @@ mod setup;
 mod tables;
 
 use ringer_hart::{Bus, Hart};
-use ringer_isa::Op;
+use ringer_isa::asm::Assembler;
+use ringer_isa::asm::register::A0;
 
-use crate::code::{Code, reg};
+use crate::assembled;
 use crate::machine::{Machine, Poke};
 use crate::random::Random;
 use items::{Item, NOP};
@@ -88,11 +89,9 @@ impl Program {
         fixed.extend(tables::build(r));
         fixed.push((USED + DATA, data(r)));
         for page in 0..FUNCTION_PAGES {
-            let mut function = Code::at(USED + FUNCTIONS + page * 0x1000);
-            function
-                .li(reg::A0, page)
-                .i(Op::Jalr, reg::ZERO, reg::RA, 0);
-            fixed.push((function.base(), function.bytes().to_vec()));
+            let mut function = Assembler::new(USED + FUNCTIONS + page * 0x1000);
+            function.li(A0, page).ret();
+            fixed.push((function.base(), assembled(function)));
         }
         let pokes = (0..8).map(|_| tables::poke(r, &spaces)).collect();
         let heads = (0..CODE_PAGES)
@@ -135,22 +134,24 @@ impl Program {
         }
         for (page, (head, tail)) in (0..).zip(self.heads.iter().zip(&self.tails)) {
             let page_start = USED + page * 0x1000;
-            let mut code = Code::at(page_start + HEAD);
+            let mut code = Assembler::new(page_start + HEAD);
             for word in head.iter().flatten() {
                 code.word(*word);
             }
-            code.jal(0, page_start + TAIL);
-            machine.write(code.base(), code.bytes());
-            let mut code = Code::at(page_start + TAIL);
+            let end = code.label_at(page_start + TAIL);
+            code.j(end);
+            machine.write(code.base(), &assembled(code));
+            let mut code = Assembler::new(page_start + TAIL);
             for half in tail {
                 code.half(*half);
             }
             if page + 1 == CODE_PAGES {
-                code.jal(0, USED + HEAD);
+                let start = code.label_at(USED + HEAD);
+                code.j(start);
             } else {
                 code.word(NOP);
             }
-            machine.write(code.base(), code.bytes());
+            machine.write(code.base(), &assembled(code));
         }
         machine.pokes = self.pokes.clone();
         machine.lines(0).set_mtimecmp(self.timer);

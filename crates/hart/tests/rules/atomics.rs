@@ -1,16 +1,22 @@
 //! Atomic memory operations and reservations.
 
 use ringer_isa::Op;
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::Assembler;
+use ringer_isa::asm::Ordering::Relaxed;
+use ringer_isa::asm::register::*;
+use ringer_lockstep::assembled;
 use ringer_lockstep::machine::DEVICE;
 
-use crate::rig::{DATA, RAM, program, run};
+use crate::rig::{DATA, HANDLER, RAM, program, run};
 
 /// What an AMO leaves in the register and in memory.
 fn amo(op: Op, memory: u64, operand: u64) -> (u64, u64) {
     let rig = run(|rig| {
         rig.machine.write_u64(DATA, memory);
-        rig.code.li(T0, DATA).li(T1, operand).r(op, A0, T0, T1);
+        rig.code
+            .li(T0, DATA)
+            .li(T1, operand)
+            .atomic(op, A0, T1, T0, Relaxed);
     });
     rig.completed();
     (rig.hart.x[10], rig.machine.read_u64(DATA))
@@ -75,7 +81,9 @@ fn operations_of_halves_and_bytes() {
 #[test]
 fn one_register_can_be_everything() {
     let rig = run(|rig| {
-        rig.code.li(A0, DATA).r(Op::AmoswapD, A0, A0, A0);
+        rig.code
+            .li(A0, DATA)
+            .atomic(Op::AmoswapD, A0, A0, A0, Relaxed);
     });
     rig.completed();
     assert_eq!((rig.hart.x[10], rig.machine.read_u64(DATA)), (0, DATA));
@@ -93,7 +101,7 @@ fn misaligned_atomics_trap() {
         (Op::AmoaddH, 1, 6),
     ] {
         let rig = program(|code| {
-            code.li(T0, DATA + offset).r(op, A0, T0, ZERO);
+            code.li(T0, DATA + offset).atomic(op, A0, ZERO, T0, Relaxed);
         });
         assert_eq!(
             (rig.hart.csrs.mcause, rig.hart.csrs.mtval),
@@ -109,7 +117,7 @@ fn only_memory_has_atomics() {
     for (op, cause) in [(Op::LrW, 5), (Op::ScW, 7), (Op::AmoaddW, 7)] {
         for address in [DEVICE, 0x2000_0000] {
             let rig = program(|code| {
-                code.li(T0, address).r(op, A0, T0, ZERO);
+                code.li(T0, address).atomic(op, A0, ZERO, T0, Relaxed);
             });
             assert_eq!(
                 (rig.hart.csrs.mcause, rig.hart.csrs.mtval),
@@ -126,11 +134,11 @@ fn sc_succeeds_after_lr_and_once_only() {
         rig.code
             .li(T0, DATA)
             .li(T1, 7)
-            .r(Op::LrW, A0, T0, ZERO)
-            .r(Op::ScW, A1, T0, T1)
-            .r(Op::ScW, A2, T0, T1)
-            .r(Op::LrD, A3, T0, ZERO)
-            .r(Op::ScD, A4, T0, ZERO);
+            .atomic(Op::LrW, A0, ZERO, T0, Relaxed)
+            .atomic(Op::ScW, A1, T1, T0, Relaxed)
+            .atomic(Op::ScW, A2, T1, T0, Relaxed)
+            .atomic(Op::LrD, A3, ZERO, T0, Relaxed)
+            .atomic(Op::ScD, A4, ZERO, T0, Relaxed);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=14], [0xffff_ffff_8000_0000, 0, 1, 7, 0]);
@@ -144,14 +152,14 @@ fn sc_fails_elsewhere_and_after_a_change() {
         code.li(T0, DATA)
             .li(T1, 7)
             .li(T2, DATA + 8)
-            .r(Op::LrD, A0, T0, ZERO)
-            .r(Op::ScD, A0, T2, T1) // another place
-            .r(Op::ScD, A1, T0, T1) // which used the reservation up
-            .r(Op::LrD, A2, T0, ZERO)
-            .store(Op::Sd, T1, T0, 0)
-            .r(Op::ScD, A2, T0, T2) // changed meanwhile
-            .r(Op::LrW, A3, T0, ZERO)
-            .r(Op::ScD, A3, T0, T2); // another width
+            .atomic(Op::LrD, A0, ZERO, T0, Relaxed)
+            .atomic(Op::ScD, A0, T1, T2, Relaxed) // another place
+            .atomic(Op::ScD, A1, T1, T0, Relaxed) // which used the reservation up
+            .atomic(Op::LrD, A2, ZERO, T0, Relaxed)
+            .sd(T1, 0, T0)
+            .atomic(Op::ScD, A2, T2, T0, Relaxed) // changed meanwhile
+            .atomic(Op::LrW, A3, ZERO, T0, Relaxed)
+            .atomic(Op::ScD, A3, T2, T0, Relaxed); // another width
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=13], [1, 1, 1, 1]);
@@ -163,20 +171,20 @@ fn sc_fails_elsewhere_and_after_a_change() {
 fn a_trap_gives_the_reservation_up() {
     let rig = run(|rig| {
         // The handler goes on after the ecall.
-        let mut handler = ringer_lockstep::Code::at(crate::rig::HANDLER);
+        let mut handler = Assembler::new(HANDLER);
         handler
             .csrr(T6, ringer_isa::csr::MEPC)
-            .i(Op::Addi, T6, T6, 4)
+            .addi(T6, T6, 4)
             .csrw(ringer_isa::csr::MEPC, T6)
             .li(T6, 3 << 11)
-            .csr(Op::Csrrs, ZERO, ringer_isa::csr::MSTATUS, T6)
-            .op(Op::Mret);
-        rig.machine.write(handler.base(), handler.bytes());
+            .csrs(ringer_isa::csr::MSTATUS, T6)
+            .mret();
+        rig.machine.write(handler.base(), &assembled(handler));
         rig.code
             .li(T0, DATA)
-            .r(Op::LrD, A0, T0, ZERO)
-            .op(Op::Ecall)
-            .r(Op::ScD, A0, T0, T0);
+            .atomic(Op::LrD, A0, ZERO, T0, Relaxed)
+            .ecall()
+            .atomic(Op::ScD, A0, T0, T0, Relaxed);
     });
     assert_eq!(rig.hart.x[10], 1);
     assert_eq!(rig.machine.read_u64(DATA), 0);

@@ -1,7 +1,7 @@
 //! Bit manipulation: Zba, Zbb, Zbc, Zbs, Zbkb, Zbkx and Zicond, by their definitions.
 
 use ringer_isa::Op;
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::register::*;
 
 use crate::integers::result;
 use crate::rig::program;
@@ -136,7 +136,7 @@ fn compressed_forms() {
     let rig = program(|code| {
         // Zcb on a0: c.zext.b, c.sext.b, c.zext.h, c.sext.h, c.zext.w, c.not.
         for (number, half) in (1..).zip([0x9d61, 0x9d65, 0x9d69, 0x9d6d, 0x9d71, 0x9d75]) {
-            code.li(A0, A).half(half).r(Op::Add, 20 + number, A0, ZERO);
+            code.li(A0, A).half(half).mv(X(20 + number), A0);
         }
         code.li(A0, 7).li(A1, 6).half(0x9d4d); // c.mul a0, a1
         code.half(1);

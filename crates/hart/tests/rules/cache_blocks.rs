@@ -2,9 +2,9 @@
 
 use ringer_hart::Mode;
 use ringer_hart::csr::menvcfg;
+use ringer_isa::asm::register::*;
 use ringer_isa::pte::Pte;
 use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
 use ringer_lockstep::machine::DEVICE;
 
 use crate::rig::{DATA, LEAF, RAM, run};
@@ -15,7 +15,7 @@ const VA: u64 = 0x4000_0000;
 fn zeroing_is_for_the_whole_block_and_no_more() {
     let rig = run(|rig| {
         rig.machine.write(DATA, &[0xff; 192]);
-        rig.code.li(T0, DATA + 64 + 37).i(Op::CboZero, 0, T0, 0);
+        rig.code.li(T0, DATA + 64 + 37).cbo_zero(T0);
     });
     rig.completed();
     let bytes = rig.machine.ram_bytes();
@@ -47,7 +47,7 @@ fn environment_registers_allow_them_below() {
                 rig.set_csr(number::MENVCFG, m);
                 rig.set_csr(number::SENVCFG, s);
                 rig.mode(mode);
-                rig.code.li(T0, DATA).i(op, 0, T0, 0);
+                rig.code.li(T0, DATA).cache_block(op, T0);
             });
             let expected = if allowed { 0 } else { 2 };
             assert_eq!(rig.hart.csrs.mcause, expected, "{op:?} {mode:?}");
@@ -72,7 +72,7 @@ fn faults_are_those_of_stores_and_name_the_address_given() {
                 rig.map_program(0);
                 rig.map(VA, DATA, flags);
                 rig.mode(Mode::S);
-                rig.code.li(T0, VA + 0x23).i(op, 0, T0, 0);
+                rig.code.li(T0, VA + 0x23).cache_block(op, T0);
             });
             if fine {
                 rig.completed();
@@ -82,7 +82,7 @@ fn faults_are_those_of_stores_and_name_the_address_given() {
         }
     }
     let rig = run(|rig| {
-        rig.code.li(T0, DEVICE + 8).i(Op::CboZero, 0, T0, 0);
+        rig.code.li(T0, DEVICE + 8).cbo_zero(T0);
     });
     rig.trapped(7, rig.code.here() - 8, DEVICE + 8);
 }
@@ -97,7 +97,7 @@ fn zeroing_makes_a_page_dirty_and_cleaning_does_not() {
             rig.map_program(0);
             rig.map(VA, DATA, LEAF & !(Pte::A | Pte::D));
             rig.mode(Mode::S);
-            rig.code.li(T0, VA).i(op, 0, T0, 0);
+            rig.code.li(T0, VA).cache_block(op, T0);
         });
         rig.completed();
         let entry = rig.entry(VA, 0);

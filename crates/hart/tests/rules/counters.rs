@@ -2,8 +2,8 @@
 
 use ringer_hart::Mode;
 use ringer_hart::counter::Event;
-use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::register::*;
+use ringer_isa::csr as number;
 
 use crate::rig::{program, run};
 
@@ -11,8 +11,8 @@ use crate::rig::{program, run};
 fn instructions_retired_are_counted_one_by_one() {
     let rig = program(|code| {
         code.csrr(A0, number::MINSTRET)
-            .r(Op::Add, 0, 0, 0)
-            .r(Op::Add, 0, 0, 0)
+            .add(ZERO, ZERO, ZERO)
+            .add(ZERO, ZERO, ZERO)
             .csrr(A1, number::MINSTRET)
             .csrr(A2, number::INSTRET)
             .csrr(A3, number::MCYCLE);
@@ -23,13 +23,13 @@ fn instructions_retired_are_counted_one_by_one() {
 #[test]
 fn a_read_after_a_write_sees_the_value_written() {
     let rig = program(|code| {
-        code.csr(Op::Csrrwi, A0, number::MINSTRET, 0)
+        code.csrrwi(A0, number::MINSTRET, 0)
             .csrr(A0, number::MINSTRET)
             .li(T0, u64::MAX)
             .csrw(number::MINSTRET, T0)
             .csrr(A1, number::MINSTRET)
             .csrr(A2, number::MINSTRET)
-            .csr(Op::Csrrwi, ZERO, number::MCYCLE, 9)
+            .csrwi(number::MCYCLE, 9)
             .csrr(A3, number::MCYCLE);
     });
     assert_eq!(rig.hart.x[10..=13], [0, u64::MAX, 0, 9]);
@@ -38,13 +38,13 @@ fn a_read_after_a_write_sees_the_value_written() {
 #[test]
 fn inhibited_counters_stand_still_and_can_be_written() {
     let rig = program(|code| {
-        code.csr(Op::Csrrwi, ZERO, number::MCOUNTINHIBIT, 4)
-            .csr(Op::Csrrwi, ZERO, number::MINSTRET, 20)
-            .r(Op::Add, 0, 0, 0)
+        code.csrwi(number::MCOUNTINHIBIT, 4)
+            .csrwi(number::MINSTRET, 20)
+            .add(ZERO, ZERO, ZERO)
             .csrr(A0, number::MINSTRET)
             .csrr(A1, number::MCYCLE)
             .csrr(A2, number::MCYCLE)
-            .csr(Op::Csrrwi, ZERO, number::MCOUNTINHIBIT, 0)
+            .csrwi(number::MCOUNTINHIBIT, 0)
             .csrr(A3, number::MINSTRET)
             .csrr(A4, number::MINSTRET);
     });
@@ -60,8 +60,8 @@ fn programmable_counters_count_their_event() {
         code.li(T0, Event::CsrAccesses as u64)
             .csrw(number::MHPMEVENT3, T0)
             .csrr(A0, number::MHPMEVENT3)
-            .csr(Op::Csrrwi, ZERO, number::MHPMCOUNTER3, 0)
-            .r(Op::Add, 0, 0, 0)
+            .csrwi(number::MHPMCOUNTER3, 0)
+            .add(ZERO, ZERO, ZERO)
             .csrr(A1, number::MHPMCOUNTER3)
             .csrr(A2, number::HPMCOUNTER3)
             // No event: it keeps its value.
@@ -71,7 +71,7 @@ fn programmable_counters_count_their_event() {
             // Any other counter can do the same.
             .li(T0, Event::Instructions as u64)
             .csrw(number::MHPMEVENT3 + 28, T0)
-            .csr(Op::Csrrwi, ZERO, number::MHPMCOUNTER3 + 28, 5)
+            .csrwi(number::MHPMCOUNTER3 + 28, 5)
             .csrr(A5, number::MHPMCOUNTER3 + 28);
     });
     rig.completed();

@@ -3,8 +3,8 @@
 use ringer_hart::Mode;
 use ringer_hart::bus::irq;
 use ringer_hart::csr::{menvcfg, mstatus};
-use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::register::*;
+use ringer_isa::{Insn, Op, csr as number};
 
 use crate::rig::{RAM, program, run};
 
@@ -98,16 +98,16 @@ fn reserved_values_are_not_taken() {
 #[test]
 fn csr_instructions_read_then_write_and_skip_writes_of_nothing() {
     let rig = program(|code| {
-        code.csr(Op::Csrrwi, A0, number::MSCRATCH, 21)
-            .csr(Op::Csrrsi, A1, number::MSCRATCH, 10)
-            .csr(Op::Csrrci, A2, number::MSCRATCH, 3)
+        code.csrrwi(A0, number::MSCRATCH, 21)
+            .csrrsi(A1, number::MSCRATCH, 10)
+            .csrrci(A2, number::MSCRATCH, 3)
             .li(T0, u64::MAX)
-            .csr(Op::Csrrc, A3, number::MSCRATCH, T0)
-            .csr(Op::Csrrs, A4, number::MSCRATCH, T0)
-            .csr(Op::Csrrw, T0, number::MSCRATCH, T0)
+            .csrrc(A3, number::MSCRATCH, T0)
+            .csrrs(A4, number::MSCRATCH, T0)
+            .csrrw(T0, number::MSCRATCH, T0)
             // Reads of read-only registers by instructions that could write.
-            .csr(Op::Csrrs, A5, number::MHARTID, ZERO)
-            .csr(Op::Csrrci, A6, number::MVENDORID, 0);
+            .csrrs(A5, number::MHARTID, ZERO)
+            .csrrci(A6, number::MVENDORID, 0);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=14], [0, 21, 31, 28, 0]);
@@ -117,15 +117,20 @@ fn csr_instructions_read_then_write_and_skip_writes_of_nothing() {
 #[test]
 fn read_only_registers_refuse_any_write() {
     for (op, rs1) in [
-        (Op::Csrrw, ZERO),
+        (Op::Csrrw, ZERO.0),
         (Op::Csrrwi, 0),
-        (Op::Csrrs, T0),
+        (Op::Csrrs, T0.0),
         (Op::Csrrsi, 1),
-        (Op::Csrrc, T0), // although t0 is 0
+        (Op::Csrrc, T0.0), // although t0 is 0
     ] {
         for csr in [number::MHARTID, number::CYCLE, number::TIME] {
             let rig = program(|code| {
-                code.csr(op, A0, csr, rs1);
+                code.insn(Insn {
+                    rd: A0.0,
+                    rs1,
+                    imm: csr.into(),
+                    ..Insn::new(op)
+                });
             });
             assert_eq!(rig.hart.csrs.mcause, 2, "{op:?}");
             assert_eq!(rig.hart.csrs.mepc, RAM);
@@ -294,15 +299,10 @@ fn a_driven_external_interrupt_is_not_copied_into_its_own_bit() {
         use ringer_hart::Bus;
         rig.machine.lines(0).raise(irq::SEI);
         rig.code
-            .csr(Op::Csrrsi, A0, number::MIP, 2) // reads SEIP as 1, must not write it back
+            .csrrsi(A0, number::MIP, 2) // reads SEIP as 1, must not write it back
             .li(T0, ringer_lockstep::machine::DEVICE)
             .li(T1, irq::SEI)
-            .store(
-                Op::Sd,
-                T1,
-                T0,
-                ringer_lockstep::machine::register::LOWER as i32,
-            )
+            .sd(T1, ringer_lockstep::machine::register::LOWER as i32, T0)
             .csrr(A1, number::MIP);
     });
     assert_eq!(rig.hart.x[10..=11], [irq::SEI, irq::SSI]);
@@ -337,7 +337,7 @@ fn floating_point_registers_are_illegal_while_the_unit_is_off() {
         rig.hart.csrs.mstatus |= 1 << mstatus::FS_SHIFT;
         rig.code.csrr(A0, number::FCSR).csrr(A1, number::MSTATUS);
         rig.code
-            .csr(Op::Csrrwi, ZERO, number::FRM, 3)
+            .csrwi(number::FRM, 3)
             .csrr(A2, number::MSTATUS)
             .csrr(A3, number::FCSR);
     });

@@ -2,9 +2,8 @@
 //! The arithmetic itself has its own tests.
 
 use ringer_hart::csr::mstatus;
+use ringer_isa::asm::register::*;
 use ringer_isa::{Insn, Op, csr as number};
-use ringer_lockstep::code::plain;
-use ringer_lockstep::code::reg::*;
 
 use crate::rig::{DATA, RAM, Rig, program, run};
 
@@ -33,7 +32,7 @@ fn op(op: Op, rd: u8, rm: u8) -> Insn {
         rs1: 1,
         rs2: if two { 2 } else { 0 },
         rm,
-        ..plain(op)
+        ..Insn::new(op)
     }
 }
 
@@ -50,26 +49,26 @@ fn narrower_values_are_boxed_and_what_is_not_boxed_is_nan() {
     let rig = one(0x3f80_0000, ONE32, op(Op::FsgnjnS, 3, 0));
     assert_eq!(rig.hart.f[3], 0xffff_ffff_ffc0_0000);
     // Classification too.
-    let rig = one(0x3f80_0000, 0, op(Op::FclassS, A0, 0));
+    let rig = one(0x3f80_0000, 0, op(Op::FclassS, A0.0, 0));
     assert_eq!(rig.hart.x[10], 1 << 9);
 }
 
 #[test]
 fn moves_and_stores_take_the_low_bits_as_they_are() {
-    let rig = one(0x1234_5678_8765_4321, 0, op(Op::FmvXW, A0, 0));
+    let rig = one(0x1234_5678_8765_4321, 0, op(Op::FmvXW, A0.0, 0));
     assert_eq!(rig.hart.x[10], 0xffff_ffff_8765_4321);
-    let rig = one(0x1234_5678_8765_8321, 0, op(Op::FmvXH, A0, 0));
+    let rig = one(0x1234_5678_8765_8321, 0, op(Op::FmvXH, A0.0, 0));
     assert_eq!(rig.hart.x[10], 0xffff_ffff_ffff_8321);
     let rig = run(|rig| {
         rig.hart.f[1] = 0x1234_5678_8765_4321;
         rig.code
             .li(T0, DATA)
-            .store(Op::Fsw, 1, T0, 0)
-            .store(Op::Fsh, 1, T0, 8)
-            .i(Op::Flw, 2, T0, 0)
-            .i(Op::Flh, 3, T0, 8)
-            .i(Op::FmvWX, 4, T0, 0)
-            .i(Op::Fld, 5, T0, 0);
+            .store(Op::Fsw, F(1), 0, T0)
+            .store(Op::Fsh, F(1), 8, T0)
+            .load(Op::Flw, F(2), 0, T0)
+            .load(Op::Flh, F(3), 8, T0)
+            .unary(Op::FmvWX, F(4), T0)
+            .load(Op::Fld, F(5), 0, T0);
     });
     rig.completed();
     assert_eq!(rig.machine.read_u64(DATA), 0x8765_4321);
@@ -109,11 +108,11 @@ fn reserved_rounding_modes_are_illegal() {
         rig.hart.csrs.fcsr = 7 << 5;
         rig.code
             .insn(op(Op::FsgnjD, 3, 0))
-            .insn(op(Op::FeqD, A0, 0))
+            .insn(op(Op::FeqD, A0.0, 0))
             .insn(op(Op::FminD, 3, 0))
-            .insn(op(Op::FmvXD, A0, 0))
-            .insn(op(Op::FclassD, A0, 0))
-            .insn(op(Op::FcvtmodWD, A0, 0));
+            .insn(op(Op::FmvXD, A0.0, 0))
+            .insn(op(Op::FclassD, A0.0, 0))
+            .insn(op(Op::FcvtmodWD, A0.0, 0));
     });
     rig.completed();
 }
@@ -159,20 +158,20 @@ fn flags_accrue() {
 fn everything_is_illegal_while_the_unit_is_off() {
     for insn in [
         op(Op::FaddD, 3, 0),
-        op(Op::FmvXD, A0, 0),
+        op(Op::FmvXD, A0.0, 0),
         op(Op::FsgnjS, 3, 0),
-        op(Op::FcvtWS, A0, 0),
+        op(Op::FcvtWS, A0.0, 0),
         Insn {
-            rs1: T0,
-            ..plain(Op::Flw)
+            rs1: T0.0,
+            ..Insn::new(Op::Flw)
         },
         Insn {
-            rs1: T0,
-            ..plain(Op::Fsd)
+            rs1: T0.0,
+            ..Insn::new(Op::Fsd)
         },
         Insn {
             rs1: 3,
-            ..plain(Op::FliS)
+            ..Insn::new(Op::FliS)
         },
     ] {
         let rig = run(|rig| {
@@ -207,19 +206,19 @@ fn the_unit_is_dirty_once_its_state_has_changed() {
     assert_eq!(after(op(Op::FsgnjD, 3, 0)), 3);
     assert_eq!(
         after(Insn {
-            rs1: T0,
-            ..plain(Op::Fld)
+            rs1: T0.0,
+            ..Insn::new(Op::Fld)
         }),
         3
     );
-    assert_eq!(after(op(Op::FcvtWD, A0, 0)), 3, "raises inexact");
-    assert_eq!(after(op(Op::FmvXD, A0, 0)), 1);
-    assert_eq!(after(op(Op::FeqD, A0, 0)), 1);
+    assert_eq!(after(op(Op::FcvtWD, A0.0, 0)), 3, "raises inexact");
+    assert_eq!(after(op(Op::FmvXD, A0.0, 0)), 1);
+    assert_eq!(after(op(Op::FeqD, A0.0, 0)), 1);
     assert_eq!(
         after(Insn {
-            rs1: T0,
+            rs1: T0.0,
             rs2: 1,
-            ..plain(Op::Fsd)
+            ..Insn::new(Op::Fsd)
         }),
         1
     );
@@ -237,7 +236,7 @@ fn fused_operations_negate_as_named() {
                 rs1: 1,
                 rs2: 2,
                 rs3: 3,
-                ..plain(op)
+                ..Insn::new(op)
             });
         });
         f64::from_bits(rig.hart.f[4])
@@ -250,7 +249,7 @@ fn fused_operations_negate_as_named() {
 
 #[test]
 fn conversions_saturate_and_extend() {
-    let convert = |op_: Op, value: f64| one(value.to_bits(), 0, op(op_, A0, 1)).hart.x[10];
+    let convert = |op_: Op, value: f64| one(value.to_bits(), 0, op(op_, A0.0, 1)).hart.x[10];
     assert_eq!(convert(Op::FcvtWD, 1e10), 0x7fff_ffff);
     assert_eq!(convert(Op::FcvtWD, f64::NAN), 0x7fff_ffff);
     assert_eq!(convert(Op::FcvtWuD, 4e9), 0xffff_ffff_ee6b_2800);
@@ -258,7 +257,7 @@ fn conversions_saturate_and_extend() {
     assert_eq!(convert(Op::FcvtWuD, f64::NAN), u64::MAX);
     assert_eq!(convert(Op::FcvtLD, -1e30), 1 << 63);
     assert_eq!(convert(Op::FcvtLuD, 1e30), u64::MAX);
-    let modular = |value: f64| one(value.to_bits(), 0, op(Op::FcvtmodWD, A0, 0)).hart.x[10];
+    let modular = |value: f64| one(value.to_bits(), 0, op(Op::FcvtmodWD, A0.0, 0)).hart.x[10];
     assert_eq!(modular(4294967297.5), 1);
     assert_eq!(modular(f64::INFINITY), 0);
 }
@@ -270,10 +269,22 @@ fn half_precision_and_constants() {
     let rig = one(ONE16, 0, op(Op::FcvtDH, 3, 0));
     assert_eq!(rig.hart.f[3], 1f64.to_bits());
     let rig = program(|code| {
-        code.i(Op::FliD, 3, 16, 0)
-            .i(Op::FliS, 4, 0, 0)
-            .i(Op::FliH, 5, 30, 0)
-            .csrr(A0, number::FCSR);
+        code.insn(Insn {
+            rd: 3,
+            rs1: 16,
+            ..Insn::new(Op::FliD)
+        })
+        .insn(Insn {
+            rd: 4,
+            rs1: 0,
+            ..Insn::new(Op::FliS)
+        })
+        .insn(Insn {
+            rd: 5,
+            rs1: 30,
+            ..Insn::new(Op::FliH)
+        })
+        .csrr(A0, number::FCSR);
     });
     rig.completed();
     assert_eq!(rig.hart.f[3], 1f64.to_bits());

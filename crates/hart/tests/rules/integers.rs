@@ -1,7 +1,7 @@
 //! The base integer instructions and M, where results are not obvious.
 
 use ringer_isa::Op;
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::register::*;
 
 use crate::rig::{RAM, program};
 
@@ -81,9 +81,7 @@ fn words_are_sign_extended() {
 #[test]
 fn x0_stays_zero() {
     let rig = program(|code| {
-        code.li(ZERO, 5)
-            .i(Op::Jalr, ZERO, ZERO, 0x7ff)
-            .r(Op::Add, A0, ZERO, ZERO);
+        code.li(ZERO, 5).jalr(ZERO, 0x7ff, ZERO).mv(A0, ZERO);
     });
     assert_eq!(rig.hart.x[0], 0);
     assert_eq!(rig.hart.csrs.mepc, 0x7fe, "jalr clears the lowest bit");
@@ -92,10 +90,9 @@ fn x0_stays_zero() {
 #[test]
 fn links_are_made_from_the_old_registers() {
     let rig = program(|code| {
-        code.li(A0, RAM + 20)
-            .i(Op::Jalr, A0, A0, 0)
-            .pad_to(RAM + 20);
-        code.jal(A1, RAM + 24);
+        code.li(A0, RAM + 20).jalr(A0, 0, A0).pad_to(RAM + 20);
+        let next = code.label_at(RAM + 24);
+        code.jal(A1, next);
     });
     rig.completed();
     assert_eq!(rig.hart.x[11], RAM + 24);

@@ -3,8 +3,8 @@
 use ringer_hart::bus::irq;
 use ringer_hart::csr::{mcause, menvcfg, mstatus};
 use ringer_hart::{Bus, Mode};
-use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
+use ringer_isa::asm::register::*;
+use ringer_isa::csr as number;
 
 use crate::rig::{HANDLER, RAM, Rig, S_HANDLER, program, run};
 
@@ -104,26 +104,26 @@ fn an_interrupt_is_taken_as_soon_as_an_instruction_enables_it() {
         pend(rig, irq::MSI);
         rig.set_csr(number::MIE, irq::MSI);
         rig.code.li(A0, 1);
-        rig.code.csr(Op::Csrrsi, ZERO, number::MSTATUS, 8).li(A0, 2);
+        rig.code.csrsi(number::MSTATUS, 8).li(A0, 2);
     });
     rig.trapped(mcause::INTERRUPT | 3, RAM + 8, 0);
     let rig = run(|rig| {
         pend(rig, irq::MSI);
         rig.hart.csrs.mstatus |= mstatus::MIE;
-        rig.code.csr(Op::Csrrsi, ZERO, number::MIE, 8).li(A0, 2);
+        rig.code.csrsi(number::MIE, 8).li(A0, 2);
     });
     rig.trapped(mcause::INTERRUPT | 3, RAM + 4, 0);
     let rig = run(|rig| {
         rig.set_csr(number::MIE, irq::SSI);
         rig.hart.csrs.mstatus |= mstatus::MIE;
-        rig.code.csr(Op::Csrrsi, ZERO, number::MIP, 2).li(A0, 2);
+        rig.code.csrsi(number::MIP, 2).li(A0, 2);
     });
     rig.trapped(mcause::INTERRUPT | 1, RAM + 4, 0);
     let rig = run(|rig| {
         pend(rig, irq::MSI);
         rig.set_csr(number::MIE, irq::MSI);
         rig.set_csr(number::MEPC, RAM + 0x40);
-        rig.code.op(Op::Mret);
+        rig.code.mret();
     });
     rig.trapped(mcause::INTERRUPT | 3, RAM + 0x40, 0);
 }
@@ -137,7 +137,7 @@ fn a_device_that_interrupts_is_heard_after_the_access() {
         rig.code
             .li(T0, ringer_lockstep::machine::DEVICE)
             .li(T1, irq::MSI)
-            .store(Op::Sd, T1, T0, raise)
+            .sd(T1, raise, T0)
             .li(A0, 1);
     });
     rig.trapped(mcause::INTERRUPT | 3, RAM + 12, 0);
@@ -165,10 +165,7 @@ fn waiting_ends_with_an_interrupt_that_is_enabled_by_itself() {
     let rig = run(|rig| {
         rig.set_csr(number::MIE, irq::MTI);
         rig.machine.lines(0).set_mtimecmp(1000);
-        rig.code
-            .op(Op::Wfi)
-            .csrr(A0, number::MIP)
-            .csrr(A1, number::TIME);
+        rig.code.wfi().csrr(A0, number::MIP).csrr(A1, number::TIME);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=11], [irq::MTI, 1000]);
@@ -179,7 +176,7 @@ fn waiting_ends_with_an_interrupt_that_is_enabled_by_itself() {
         rig.set_csr(number::MIE, irq::SSI);
         rig.set_csr(number::MIDELEG, irq::SSI);
         rig.mode(Mode::S);
-        rig.code.op(Op::Wfi);
+        rig.code.wfi();
     });
     rig.completed();
     assert_eq!(rig.hart.counts.waits, 0);
@@ -191,7 +188,7 @@ fn an_interrupt_that_ends_a_wait_returns_past_it() {
         rig.set_csr(number::MIE, irq::MTI);
         rig.hart.csrs.mstatus |= mstatus::MIE;
         rig.machine.lines(0).set_mtimecmp(1000);
-        rig.code.op(Op::Wfi);
+        rig.code.wfi();
     });
     rig.trapped(mcause::INTERRUPT | 7, RAM + 4, 0);
 }
@@ -199,8 +196,7 @@ fn an_interrupt_that_ends_a_wait_returns_past_it() {
 #[test]
 fn nothing_pending_nothing_taken() {
     program(|code| {
-        code.csr_set(number::MIE, ALL, T0)
-            .csr(Op::Csrrsi, ZERO, number::MSTATUS, 8);
+        code.csr_set(number::MIE, ALL, T0).csrsi(number::MSTATUS, 8);
     })
     .completed();
 }

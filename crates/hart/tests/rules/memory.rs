@@ -2,9 +2,9 @@
 
 use ringer_hart::Mode;
 use ringer_hart::Width;
+use ringer_isa::asm::register::*;
+use ringer_isa::csr as number;
 use ringer_isa::pte::Pte;
-use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
 use ringer_lockstep::machine::{DEVICE, ROM, register};
 
 use crate::rig::{DATA, LEAF, RAM, RAM_LEN, program, run};
@@ -15,14 +15,14 @@ fn loads_extend_as_they_say() {
         rig.machine.write_u64(DATA, 0xf0e1_d2c3_b4a5_9687);
         rig.code
             .li(T0, DATA)
-            .i(Op::Lb, A0, T0, 0)
-            .i(Op::Lbu, A1, T0, 0)
-            .i(Op::Lh, A2, T0, 0)
-            .i(Op::Lhu, A3, T0, 0)
-            .i(Op::Lw, A4, T0, 0)
-            .i(Op::Lwu, A5, T0, 0)
-            .i(Op::Ld, A6, T0, 0)
-            .i(Op::Ld, ZERO, T0, 0);
+            .lb(A0, 0, T0)
+            .lbu(A1, 0, T0)
+            .lh(A2, 0, T0)
+            .lhu(A3, 0, T0)
+            .lw(A4, 0, T0)
+            .lwu(A5, 0, T0)
+            .ld(A6, 0, T0)
+            .ld(ZERO, 0, T0);
     });
     rig.completed();
     assert_eq!(
@@ -44,10 +44,10 @@ fn stores_write_their_width() {
     let rig = program(|code| {
         code.li(T0, DATA)
             .li(T1, u64::MAX)
-            .store(Op::Sb, T1, T0, 0)
-            .store(Op::Sh, T1, T0, 10)
-            .store(Op::Sw, T1, T0, 20)
-            .store(Op::Sd, T1, T0, 24);
+            .sb(T1, 0, T0)
+            .sh(T1, 10, T0)
+            .sw(T1, 20, T0)
+            .sd(T1, 24, T0);
     });
     let cells = [0u64, 8, 16, 24].map(|at| rig.machine.read_u64(DATA + at));
     assert_eq!(cells, [0xff, 0xffff_0000, 0xffff_ffff_0000_0000, u64::MAX]);
@@ -59,11 +59,11 @@ fn misaligned_accesses_work_inside_a_page_and_across() {
         let rig = program(|code| {
             code.li(T0, DATA + offset)
                 .li(T1, 0x0123_4567_89ab_cdef)
-                .store(Op::Sd, T1, T0, 0)
-                .i(Op::Ld, A0, T0, 0)
-                .i(Op::Lw, A1, T0, 0)
-                .i(Op::Lhu, A2, T0, 0)
-                .i(Op::Lw, A3, T0, 1);
+                .sd(T1, 0, T0)
+                .ld(A0, 0, T0)
+                .lw(A1, 0, T0)
+                .lhu(A2, 0, T0)
+                .lw(A3, 1, T0);
         });
         rig.completed();
         let expected = [
@@ -88,11 +88,11 @@ fn what_is_not_there_is_an_access_fault() {
         (DEVICE + register::END, DEVICE + register::END),
     ] {
         let rig = program(|code| {
-            code.li(A1, address).i(Op::Ld, A0, A1, 0);
+            code.li(A1, address).ld(A0, 0, A1);
         });
         assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mtval), (5, at));
         let rig = program(|code| {
-            code.li(A1, address).store(Op::Sd, A0, A1, 0);
+            code.li(A1, address).sd(A0, 0, A1);
         });
         assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mtval), (7, at));
         if at == end {
@@ -106,11 +106,11 @@ fn devices_see_the_width_and_refuse_what_they_like() {
     let rig = program(|code| {
         code.li(T0, DEVICE)
             .li(T1, u64::MAX)
-            .store(Op::Sb, T1, T0, 9)
-            .store(Op::Sh, T1, T0, 12)
-            .i(Op::Ld, A0, T0, 8)
-            .i(Op::Lb, A1, T0, 9)
-            .i(Op::Lw, A2, T0, register::WORD as i32);
+            .sb(T1, 9, T0)
+            .sh(T1, 12, T0)
+            .ld(A0, 8, T0)
+            .lb(A1, 9, T0)
+            .lw(A2, register::WORD as i32, T0);
     });
     rig.completed();
     let seen: Vec<_> = rig
@@ -135,12 +135,12 @@ fn devices_see_the_width_and_refuse_what_they_like() {
         (3, 2)
     );
     let rig = program(|code| {
-        code.li(T0, DEVICE).i(Op::Ld, A0, T0, register::WORD as i32);
+        code.li(T0, DEVICE).ld(A0, register::WORD as i32, T0);
     });
     rig.trapped(5, RAM + 4, DEVICE + register::WORD);
     // Devices take no misaligned accesses.
     let rig = program(|code| {
-        code.li(T0, DEVICE).i(Op::Lw, A0, T0, 2);
+        code.li(T0, DEVICE).lw(A0, 2, T0);
     });
     rig.trapped(5, RAM + 4, DEVICE + 2);
 }
@@ -149,12 +149,12 @@ fn devices_see_the_width_and_refuse_what_they_like() {
 fn code_runs_from_rom_and_not_from_devices() {
     let rig = run(|rig| {
         rig.machine.rom = vec![0x0513, 0x0010, 0x8082]; // li a0, 1; ret
-        rig.code.li(T0, ROM).i(Op::Jalr, RA, T0, 0);
+        rig.code.li(T0, ROM).jalr(RA, 0, T0);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10], 1);
     let rig = program(|code| {
-        code.li(T0, DEVICE).i(Op::Jalr, RA, T0, 0);
+        code.li(T0, DEVICE).jalr(RA, 0, T0);
     });
     rig.trapped(1, DEVICE, DEVICE);
 }
@@ -165,7 +165,7 @@ fn fetches_fault_at_the_part_that_is_missing() {
     let rig = run(|rig| {
         // The first half of a 32-bit instruction in the last two bytes of RAM.
         rig.machine.write(end - 2, &[0x13, 0x00]);
-        rig.code.li(T0, end - 2).i(Op::Jalr, RA, T0, 0);
+        rig.code.li(T0, end - 2).jalr(RA, 0, T0);
     });
     assert_eq!(
         (
@@ -178,7 +178,7 @@ fn fetches_fault_at_the_part_that_is_missing() {
     // A compressed one there is whole.
     let rig = run(|rig| {
         rig.machine.write(end - 2, &[0x01, 0x00]);
-        rig.code.li(T0, end - 2).i(Op::Jalr, RA, T0, 0);
+        rig.code.li(T0, end - 2).jalr(RA, 0, T0);
     });
     assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mepc), (1, end));
 }
@@ -194,7 +194,7 @@ fn instructions_cross_into_another_page() {
             rig.machine.write(DATA + 0xffe, &[0x13, 0x05]); // addi a0, a0, 1
             rig.machine.write(DATA + 0x5000, &[0x15, 0x00, 0x82, 0x80]); // ret
             rig.mode(Mode::S);
-            rig.code.li(T0, 0x10_0ffe).i(Op::Jalr, RA, T0, 0);
+            rig.code.li(T0, 0x10_0ffe).jalr(RA, 0, T0);
         }
     };
     let rig = run(prepare(LEAF));
@@ -207,7 +207,7 @@ fn instructions_cross_into_another_page() {
 #[test]
 fn the_program_counter_wraps_like_any_address() {
     let rig = program(|code| {
-        code.li(T0, u64::MAX - 1).i(Op::Jalr, RA, T0, 0);
+        code.li(T0, u64::MAX - 1).jalr(RA, 0, T0);
     });
     rig.trapped(1, u64::MAX - 1, u64::MAX - 1);
 }
@@ -218,16 +218,16 @@ fn code_that_changed_runs_after_the_fence() {
         // Runs a function, changes it, runs it again.
         code.li(T0, DATA)
             .li(T1, 0x0010_0513) // li a0, 1
-            .store(Op::Sw, T1, T0, 0)
+            .sw(T1, 0, T0)
             .li(T1, 0x8067) // ret
-            .store(Op::Sw, T1, T0, 4)
-            .op(Op::FenceI)
-            .i(Op::Jalr, RA, T0, 0)
-            .r(Op::Add, A1, A0, ZERO)
+            .sw(T1, 4, T0)
+            .fence_i()
+            .jalr(RA, 0, T0)
+            .mv(A1, A0)
             .li(T1, 0x0020_0513) // li a0, 2
-            .store(Op::Sw, T1, T0, 0)
-            .op(Op::FenceI)
-            .i(Op::Jalr, RA, T0, 0);
+            .sw(T1, 0, T0)
+            .fence_i()
+            .jalr(RA, 0, T0);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=11], [2, 1]);
@@ -243,9 +243,9 @@ fn machine_mode_borrows_the_view_of_another_mode() {
         rig.code
             .li(T0, 0x4000)
             .csr_set(number::MSTATUS, mstatus::MPRV | 1 << mstatus::MPP_SHIFT, T1)
-            .i(Op::Ld, A0, T0, 0)
+            .ld(A0, 0, T0)
             .csrw(number::MSTATUS, ZERO)
-            .i(Op::Ld, A1, T0, 0);
+            .ld(A1, 0, T0);
     });
     assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mtval), (5, 0x4000));
     assert_eq!(rig.hart.x[10], 77);

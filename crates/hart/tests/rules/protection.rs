@@ -2,8 +2,9 @@
 
 use ringer_hart::Mode;
 use ringer_hart::csr::mstatus;
+use ringer_isa::asm::Ordering::Relaxed;
+use ringer_isa::asm::register::*;
 use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
 
 use crate::rig::{DATA, HANDLER, LEAF, RAM, Rig, run};
 
@@ -36,14 +37,14 @@ fn cause(mode: Mode, entries: &[(u64, u64)], op: Op, address: u64) -> u64 {
         rig.mode(mode);
         rig.code.li(T0, address);
         match op {
-            Op::Sd | Op::Sb => rig.code.store(op, ZERO, T0, 0),
+            Op::Sd | Op::Sb => rig.code.store(op, ZERO, 0, T0),
             Op::Jalr => {
                 rig.machine
                     .write(address & !0xfff, &0x8082_8082u32.to_le_bytes().repeat(1024));
-                rig.code.i(op, RA, T0, 0)
+                rig.code.jalr(RA, 0, T0)
             }
-            Op::AmoaddW => rig.code.r(op, A0, T0, ZERO),
-            _ => rig.code.i(op, A0, T0, 0),
+            Op::AmoaddW => rig.code.atomic(op, A0, ZERO, T0, Relaxed),
+            _ => rig.code.load(op, A0, 0, T0),
         };
     });
     if rig.hart.csrs.mcause != 0 {
@@ -89,7 +90,7 @@ fn without_a_match_only_machine_mode_gets_through() {
             rig.set_csr(number::PMPADDR0, (RAM | 0xfff) >> 2);
             rig.set_csr(number::PMPCFG0, NAPOT | R | X);
             rig.mode(mode);
-            rig.code.li(T0, DATA).i(Op::Ld, A0, T0, 0);
+            rig.code.li(T0, DATA).ld(A0, 0, T0);
         });
         assert_eq!(rig.hart.csrs.mcause, expected);
     }
@@ -163,7 +164,7 @@ fn loads_and_stores_of_borrowed_privilege_are_checked_as_such() {
         let rig = run(|rig| {
             protect(rig, &[(DATA | 0x7ff, NAPOT)]);
             rig.hart.csrs.mstatus |= mstatus::MPRV | mpp << mstatus::MPP_SHIFT;
-            rig.code.li(T0, DATA).i(Op::Ld, A0, T0, 0);
+            rig.code.li(T0, DATA).ld(A0, 0, T0);
         });
         assert_eq!(rig.hart.csrs.mcause, expected);
     }
@@ -179,7 +180,7 @@ fn page_tables_are_read_and_written_with_a_supervisors_rights() {
             protect(rig, &[(entry & !0xfff | 0x7ff, NAPOT | byte)]);
             // The program itself is in M-mode, and borrows a view.
             rig.hart.csrs.mstatus |= mstatus::MPRV | 1 << mstatus::MPP_SHIFT;
-            rig.code.li(T0, 0x4000).i(op, A0, T0, 0);
+            rig.code.li(T0, 0x4000).load(op, A0, 0, T0);
         })
     };
     let rig = walk(0, LEAF, Op::Ld);
@@ -197,7 +198,7 @@ fn locked_entries_stay_and_what_changes_is_heeded_at_once() {
         rig.mode(Mode::M);
         rig.code
             .li(T0, DATA)
-            .i(Op::Ld, A0, T0, 0) // allowed, and cached
+            .ld(A0, 0, T0) // allowed, and cached
             .csr_set(number::PMPCFG0, 0, T1)
             .csr_set(number::PMPADDR0, (DATA | 0x7ff) >> 2, T1)
             .csr_set(number::PMPCFG0, NAPOT | LOCKED, T1)
@@ -205,7 +206,7 @@ fn locked_entries_stay_and_what_changes_is_heeded_at_once() {
             .csrw(number::PMPADDR0, ZERO)
             .csrr(A1, number::PMPCFG0)
             .csrr(A2, number::PMPADDR0)
-            .i(Op::Ld, A0, T0, 0);
+            .ld(A0, 0, T0);
     });
     assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mtval), (5, DATA));
     assert_eq!(rig.hart.x[11], NAPOT | LOCKED);

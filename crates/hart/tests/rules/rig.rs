@@ -2,11 +2,12 @@
 
 use ringer_hart::csr::{CsrWrite, mstatus};
 use ringer_hart::{Bus, Exit, Hart, Interpreter, Mode};
+use ringer_isa::asm::Assembler;
 use ringer_isa::csr as number;
 use ringer_isa::pte::Pte;
 use ringer_lockstep::compare::compare_harts;
 use ringer_lockstep::reference::{Engine, Reference};
-use ringer_lockstep::{Code, Machine};
+use ringer_lockstep::{Machine, assembled};
 
 /// Where RAM starts, and the program.
 pub const RAM: u64 = 0x8000_0000;
@@ -34,7 +35,7 @@ pub struct Rig {
     pub machine: Machine,
     pub hart: Hart,
     /// The program, which starts in M-mode with all memory open to all modes.
-    pub code: Code,
+    pub code: Assembler,
     tables: u64,
 }
 
@@ -52,7 +53,7 @@ impl Rig {
         Self {
             machine,
             hart,
-            code: Code::at(RAM),
+            code: Assembler::new(RAM),
             tables: 1,
         }
     }
@@ -155,7 +156,7 @@ pub fn prepared(prepare: impl Fn(&mut Rig)) -> Rig {
     let mut rig = Rig::new();
     prepare(&mut rig);
     rig.code.word(LOOP);
-    rig.machine.write(RAM, rig.code.bytes());
+    rig.machine.write(RAM, &assembled(rig.code.clone()));
     rig
 }
 
@@ -191,6 +192,6 @@ fn drive(rig: &mut Rig, engine: &mut dyn Engine) {
 
 /// Runs a program in M-mode.
 #[track_caller]
-pub fn program(write: impl Fn(&mut Code)) -> Rig {
+pub fn program(write: impl Fn(&mut Assembler)) -> Rig {
     run(|rig| write(&mut rig.code))
 }

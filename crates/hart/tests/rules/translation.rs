@@ -2,9 +2,10 @@
 
 use ringer_hart::Mode;
 use ringer_hart::csr::{menvcfg, mstatus};
+use ringer_isa::asm::Ordering::Relaxed;
+use ringer_isa::asm::register::*;
 use ringer_isa::pte::Pte;
 use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
 
 use crate::rig::{DATA, HANDLER, LEAF, RAM, Rig, prepared, run};
 
@@ -20,10 +21,10 @@ fn access(rig: &mut Rig, mode: Mode, va: u64, op: Op) {
     rig.mode(mode);
     rig.code.li(T0, va);
     match op {
-        Op::Sd => rig.code.store(op, A1, T0, 0),
-        Op::Jalr => rig.code.i(op, RA, T0, 0),
-        Op::AmoaddD => rig.code.r(op, A0, T0, ZERO),
-        _ => rig.code.i(op, A0, T0, 0),
+        Op::Sd => rig.code.store(op, A1, 0, T0),
+        Op::Jalr => rig.code.jalr(RA, 0, T0),
+        Op::AmoaddD => rig.code.atomic(op, A0, ZERO, T0, Relaxed),
+        _ => rig.code.load(op, A0, 0, T0),
     };
 }
 
@@ -65,9 +66,7 @@ fn every_depth_translates_at_every_level() {
                 let pa = DATA & !(size - 1);
                 rig.map_at(base, pa, LEAF, level);
                 rig.mode(Mode::S);
-                rig.code
-                    .li(T0, base + (DATA - pa) + 0x18)
-                    .i(Op::Ld, A0, T0, 0);
+                rig.code.li(T0, base + (DATA - pa) + 0x18).ld(A0, 0, T0);
             });
             rig.completed();
             assert_eq!(rig.hart.x[10], 99, "{levels} levels, level {level}");
@@ -331,13 +330,13 @@ fn remap(fence: impl Fn(&mut Rig)) -> Rig {
         rig.mode(Mode::S);
         rig.code
             .li(T0, VA)
-            .i(Op::Ld, A0, T0, 0)
+            .ld(A0, 0, T0)
             .li(T1, 0x5000 + (entry & 0xfff))
             .li(T2, Pte::new((DATA + 0x1000) >> 12, LEAF).0)
-            .store(Op::Sd, T2, T1, 0)
+            .sd(T2, 0, T1)
             .li(T3, 5);
         fence(rig);
-        rig.code.i(Op::Ld, A1, T0, 0);
+        rig.code.ld(A1, 0, T0);
     })
 }
 
@@ -346,7 +345,7 @@ fn fences_of_every_kind_make_a_change_seen() {
     for (address, asid) in [(ZERO, ZERO), (T0, ZERO), (ZERO, T3), (T0, T3)] {
         for op in [Op::SfenceVma, Op::SinvalVma] {
             let rig = remap(|rig| {
-                rig.code.r(op, 0, address, asid);
+                rig.code.address_fence(op, address, asid);
             });
             rig.completed();
             assert_eq!(rig.hart.x[10..=11], [1, 2]);
@@ -366,12 +365,12 @@ fn a_fence_at_any_address_of_a_superpage_is_for_all_of_it() {
         rig.mode(Mode::S);
         rig.code
             .li(T0, VA + (DATA - RAM))
-            .i(Op::Ld, A0, T0, 0)
+            .ld(A0, 0, T0)
             .li(T1, 0x5000 + (entry & 0xfff))
-            .store(Op::Sd, ZERO, T1, 0)
+            .sd(ZERO, 0, T1)
             .li(T2, VA + 0x1f_f000)
-            .r(Op::SfenceVma, 0, T2, ZERO)
-            .i(Op::Ld, A1, T0, 0);
+            .sfence_vma(T2, ZERO)
+            .ld(A1, 0, T0);
     });
     assert_eq!(
         (rig.hart.csrs.mcause, rig.hart.csrs.mtval),
@@ -403,15 +402,15 @@ fn switching_spaces_switches_what_is_seen() {
         rig.code
             .li(T0, VA)
             .li(T1, DATA - RAM + 0x1000)
-            .r(Op::Add, T1, T1, T0)
-            .i(Op::Ld, A0, T0, 0)
+            .add(T1, T1, T0)
+            .ld(A0, 0, T0)
             .csr_set(number::SATP, second, T2)
-            .i(Op::Ld, A1, T1, 0)
+            .ld(A1, 0, T1)
             .csr_set(number::SATP, first, T2)
-            .i(Op::Ld, A2, T0, 0)
+            .ld(A2, 0, T0)
             .csrw(number::SATP, ZERO)
             .li(T0, DATA)
-            .i(Op::Ld, A3, T0, 0);
+            .ld(A3, 0, T0);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10..=13], [1, 2, 1, 1]);
@@ -422,7 +421,7 @@ fn machine_mode_is_not_translated() {
     let rig = run(|rig| {
         rig.translate(3);
         rig.machine.write_u64(DATA, 5);
-        rig.code.li(T0, DATA).i(Op::Ld, A0, T0, 0);
+        rig.code.li(T0, DATA).ld(A0, 0, T0);
     });
     rig.completed();
     assert_eq!(rig.hart.x[10], 5);
@@ -442,12 +441,12 @@ fn fences_that_were_stepped_over_are_all_heeded_later() {
         rig.hart.x[5] = VA;
         rig.hart.x[6] = VA + 0x1000;
         rig.code
-            .i(Op::Ld, A0, T0, 0)
-            .i(Op::Ld, A1, T1, 0)
-            .r(Op::SfenceVma, 0, T0, ZERO)
-            .r(Op::SfenceVma, 0, T1, ZERO)
-            .i(Op::Ld, A2, T0, 0)
-            .i(Op::Ld, A3, T1, 0);
+            .ld(A0, 0, T0)
+            .ld(A1, 0, T1)
+            .sfence_vma(T0, ZERO)
+            .sfence_vma(T1, ZERO)
+            .ld(A2, 0, T0)
+            .ld(A3, 0, T1);
     });
     let mut interpreter = ringer_hart::Interpreter::new();
     interpreter.run(&mut rig.hart, &rig.machine, 2);

@@ -2,8 +2,8 @@
 
 use ringer_hart::Mode;
 use ringer_hart::csr::mstatus;
+use ringer_isa::asm::register::*;
 use ringer_isa::{Op, csr as number};
-use ringer_lockstep::code::reg::*;
 
 use crate::rig::{HANDLER, RAM, S_HANDLER, program, run};
 
@@ -12,7 +12,7 @@ fn ecall_names_the_mode_it_came_from() {
     for (mode, cause) in [(Mode::U, 8), (Mode::S, 9), (Mode::M, 11)] {
         let rig = run(|rig| {
             rig.mode(mode);
-            rig.code.op(Op::Ecall);
+            rig.code.ecall();
         });
         rig.trapped(cause, RAM, 0);
         assert_eq!(
@@ -49,7 +49,7 @@ fn delegated_exceptions_go_to_supervisor_mode_unless_they_come_from_machine_mode
 fn a_trap_to_machine_mode_keeps_the_interrupt_enable_aside() {
     let rig = run(|rig| {
         rig.hart.csrs.mstatus |= mstatus::MIE;
-        rig.code.op(Op::Ecall);
+        rig.code.ecall();
     });
     let status = rig.hart.csrs.mstatus;
     assert_eq!(status & mstatus::MIE, 0);
@@ -76,7 +76,7 @@ fn illegal_instructions_show_their_encoding() {
 #[test]
 fn breakpoints_show_their_address() {
     program(|code| {
-        code.op(Op::Ebreak);
+        code.ebreak();
     })
     .trapped(3, RAM, RAM);
     program(|code| {
@@ -88,14 +88,14 @@ fn breakpoints_show_their_address() {
 #[test]
 fn an_instruction_that_traps_does_not_retire() {
     let rig = program(|code| {
-        code.csrr(A0, number::MINSTRET).op(Op::Ecall);
+        code.csrr(A0, number::MINSTRET).ecall();
     });
-    assert_eq!(rig.hart.x[usize::from(A0)], 0);
+    assert_eq!(rig.hart.x[usize::from(A0.0)], 0);
     let mut handled = run(|rig| {
         rig.machine.write(HANDLER, &0xb020_2573u32.to_le_bytes()); // csrr a0, minstret
-        rig.code.r(Op::Add, 0, 0, 0).op(Op::Ecall);
+        rig.code.add(ZERO, ZERO, ZERO).ecall();
     });
-    assert_eq!(handled.hart.x[usize::from(A0)], 1);
+    assert_eq!(handled.hart.x[usize::from(A0.0)], 1);
     assert!(handled.csr(number::MINSTRET) > 1);
 }
 
@@ -106,7 +106,7 @@ fn mret_goes_where_mpp_says_and_leaves_the_least_privilege_there() {
             let status = mpp << mstatus::MPP_SHIFT | mstatus::MPIE | mstatus::MPRV;
             rig.hart.csrs.mstatus |= status;
             rig.set_csr(number::MEPC, S_HANDLER);
-            rig.code.op(Op::Mret);
+            rig.code.mret();
         });
         assert_eq!(rig.hart.mode, mode);
         assert_eq!(rig.hart.pc, S_HANDLER);
@@ -126,7 +126,7 @@ fn sret_goes_where_spp_says() {
                 rig.hart.csrs.mstatus |= spp | mstatus::SPIE | mstatus::MPRV;
                 rig.set_csr(number::SEPC, S_HANDLER);
                 rig.mode(from);
-                rig.code.op(Op::Sret);
+                rig.code.sret();
             });
             assert_eq!((rig.hart.mode, rig.hart.pc), (mode, S_HANDLER));
             let status = rig.hart.csrs.mstatus;
@@ -174,14 +174,14 @@ fn machine_mode_can_trap_what_a_supervisor_does() {
     run(|rig| {
         rig.hart.csrs.mstatus |= mstatus::TVM | mstatus::TSR;
         rig.mode(Mode::S);
-        rig.code.op(Op::SfenceWInval).op(Op::SfenceInvalIr);
+        rig.code.sfence_w_inval().sfence_inval_ir();
     })
     .completed();
     run(|rig| {
         rig.hart.csrs.mstatus |= mstatus::TVM;
         rig.code
-            .r(Op::SfenceVma, 0, 0, 0)
-            .r(Op::SinvalVma, 0, 0, 0)
+            .sfence_vma(ZERO, ZERO)
+            .sinval_vma(ZERO, ZERO)
             .csrr(A0, number::SATP);
     })
     .completed();
@@ -204,7 +204,7 @@ fn user_mode_may_neither_fence_translations_nor_wait() {
     }
     run(|rig| {
         rig.mode(Mode::U);
-        rig.code.op(Op::WrsNto).op(Op::WrsSto).op(Op::Fence);
+        rig.code.wrs_nto().wrs_sto().fence();
     })
     .completed();
 }
@@ -213,7 +213,7 @@ fn user_mode_may_neither_fence_translations_nor_wait() {
 fn exceptions_ignore_vectoring() {
     run(|rig| {
         rig.set_csr(number::MTVEC, HANDLER | 1);
-        rig.code.op(Op::Ecall);
+        rig.code.ecall();
     })
     .trapped(11, RAM, 0);
 }
@@ -221,7 +221,7 @@ fn exceptions_ignore_vectoring() {
 #[test]
 fn a_trap_within_a_block_has_done_what_came_before_and_nothing_after() {
     let rig = program(|code| {
-        code.li(A0, 1).li(A1, 2).op(Op::Ebreak).li(A0, 3);
+        code.li(A0, 1).li(A1, 2).ebreak().li(A0, 3);
     });
     rig.trapped(3, RAM + 8, RAM + 8);
     assert_eq!((rig.hart.x[10], rig.hart.x[11]), (1, 2));
@@ -235,7 +235,7 @@ fn mop_writes_zero_and_hints_do_nothing() {
             .i(Op::MopR, A0, A1, 31)
             .half(0x6081) // c.mop.1
             .half(0x0001)
-            .i(Op::Ori, 0, A1, 0x20); // prefetch.i
+            .ori(ZERO, A1, 0x20); // prefetch.i
     });
     rig.completed();
     assert_eq!(rig.hart.x[10], 0);

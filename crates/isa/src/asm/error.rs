@@ -44,4 +44,12 @@ pub enum AsmError {
         /// What was asked for.
         alignment: u64,
     },
+    /// There is code already at the address to pad up to.
+    #[error("the code is at {at:#x}, past {address:#x}")]
+    Past {
+        /// The address of what comes next.
+        at: u64,
+        /// What was asked for.
+        address: u64,
+    },
 }

@@ -36,7 +36,7 @@ methods! { branch(rs1: X, rs2: X, label: Label):
 }
 methods! { csr(rd: X, csr: u16, rs1: X): csrrw Csrrw csrrs Csrrs csrrc Csrrc }
 methods! { csr_immediate(rd: X, csr: u16, value: u8): csrrwi Csrrwi csrrsi Csrrsi csrrci Csrrci }
-methods! { plain():
+methods! { op():
     ecall Ecall ebreak Ebreak mret Mret sret Sret wfi Wfi fence_i FenceI
     sfence_w_inval SfenceWInval sfence_inval_ir SfenceInvalIr wrs_nto WrsNto wrs_sto WrsSto
 }
@@ -48,11 +48,13 @@ methods! { cache_block(rs1: X):
 }
 
 impl Assembler {
-    fn plain(&mut self, op: Op) -> &mut Self {
+    /// `op` without operands.
+    pub fn op(&mut self, op: Op) -> &mut Self {
         self.insn(Insn::new(op))
     }
 
-    fn address_fence(&mut self, op: Op, rs1: X, rs2: X) -> &mut Self {
+    /// `op rs1, rs2`: fences of translations.
+    pub fn address_fence(&mut self, op: Op, rs1: X, rs2: X) -> &mut Self {
         self.insn(Insn {
             rs1: rs1.0,
             rs2: rs2.0,
@@ -60,7 +62,8 @@ impl Assembler {
         })
     }
 
-    fn cache_block(&mut self, op: Op, rs1: X) -> &mut Self {
+    /// `op (rs1)`: operations on cache blocks.
+    pub fn cache_block(&mut self, op: Op, rs1: X) -> &mut Self {
         self.insn(Insn {
             rs1: rs1.0,
             ..Insn::new(op)
@@ -159,6 +162,11 @@ impl Assembler {
     /// `csrw csr, rs1`
     pub fn csrw(&mut self, csr: u16, rs1: X) -> &mut Self {
         self.csrrw(ZERO, csr, rs1)
+    }
+
+    /// `csrw csr, value`, by way of `scratch`.
+    pub fn csr_set(&mut self, csr: u16, value: u64, scratch: X) -> &mut Self {
+        self.li(scratch, value).csrw(csr, scratch)
     }
 
     /// `csrs csr, rs1`

@@ -1,5 +1,7 @@
 //! What programs are made of: single instructions and short sequences, in whole words.
 
+use ringer_isa::asm::Assembler;
+use ringer_isa::asm::register::{A0, A7, RA, S0, S1, S2, T0, T1, T2, X, ZERO};
 use ringer_isa::csr as number;
 use ringer_isa::table::{Class, Format};
 use ringer_isa::{Insn, Op, decode, encode};
@@ -7,8 +9,7 @@ use ringer_isa::{Insn, Op, decode, encode};
 use super::setup::{self, OPEN_ENTRY};
 use super::tables::{self, Spaces};
 use super::{FUNCTIONS, MACHINE_HANDLER, SUPERVISOR_HANDLER, USED, handlers};
-use crate::code::reg::{A7, RA, T0, T1, T2, ZERO};
-use crate::code::{Code, plain};
+use crate::assembled;
 use crate::random::Random;
 
 /// One or more words that belong together.
@@ -114,7 +115,7 @@ pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
 }
 
 fn word(op: Op) -> u32 {
-    bits(plain(op))
+    bits(Insn::new(op))
 }
 
 fn bits(insn: Insn) -> u32 {
@@ -122,11 +123,11 @@ fn bits(insn: Insn) -> u32 {
 }
 
 /// The words of what `write` writes.
-fn sequence(write: impl FnOnce(&mut Code)) -> Item {
-    let mut code = Code::at(0);
+fn sequence(write: impl FnOnce(&mut Assembler)) -> Item {
+    let mut code = Assembler::new(0);
     write(&mut code);
-    let words = code.bytes().chunks_exact(4);
-    words
+    assembled(code)
+        .chunks_exact(4)
         .map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
         .collect()
 }
@@ -155,7 +156,7 @@ fn of_class(r: &mut Random, classes: &[Class]) -> u32 {
 
 /// Random operands for `op`. Addresses come from registers that hold addresses.
 fn operands(op: Op, r: &mut Random) -> Insn {
-    let mut insn = plain(op);
+    let mut insn = Insn::new(op);
     let format = op.format();
     let any = |r: &mut Random| r.below(32) as u8;
     let float_destination = matches!(
@@ -249,7 +250,7 @@ fn half(r: &mut Random) -> u16 {
         let writes_pointer = !insn.op.is_float() && POINTERS.contains(&insn.rd);
         let fits = !matches!(class, Class::Branch | Class::Jump)
             && !writes_pointer
-            && ![RA, T0, A7].contains(&insn.rd)
+            && ![RA, T0, A7].contains(&X(insn.rd))
             && (!address || POINTERS.contains(&insn.rs1));
         if fits {
             return parcel;
@@ -269,21 +270,21 @@ fn branch(r: &mut Random) -> u32 {
         rs1: r.below(32) as u8,
         rs2: r.below(32) as u8,
         imm: distance(r),
-        ..plain(op)
+        ..Insn::new(op)
     })
 }
 
 fn jump(r: &mut Random) -> u32 {
     bits(Insn {
-        rd: r.pick(&[ZERO, RA, T0, 10]),
+        rd: r.pick(&[ZERO, RA, T0, A0]).0,
         imm: distance(r),
-        ..plain(Op::Jal)
+        ..Insn::new(Op::Jal)
     })
 }
 
 fn indirect_jump(r: &mut Random) -> Item {
     let rd = r.pick(&[ZERO, RA, T0]);
-    let rs1 = r.pick(&[RA, T0, RA, T0, RA, T0, 10]);
+    let rs1 = r.pick(&[RA, T0, RA, T0, RA, T0, A0]);
     let imm = r.pick(&[0, 0, 4, 8, 1, 2]);
     let target = tables::code_address(r);
     let load = r.one_in(2);
@@ -291,7 +292,7 @@ fn indirect_jump(r: &mut Random) -> Item {
         if load {
             code.li(rs1, target);
         }
-        code.i(Op::Jalr, rd, rs1, imm);
+        code.jalr(rd, imm, rs1);
     })
 }
 
@@ -312,7 +313,7 @@ fn reservation(r: &mut Random) -> Item {
             rd: result,
             rs1: pointer,
             rm: order,
-            ..plain(lr)
+            ..Insn::new(lr)
         });
         for word in between {
             code.word(word);
@@ -322,7 +323,7 @@ fn reservation(r: &mut Random) -> Item {
             rs1: pointer,
             rs2: new,
             rm: order,
-            ..plain(sc)
+            ..Insn::new(sc)
         });
     })
 }
@@ -341,13 +342,19 @@ fn csr_any(r: &mut Random) -> Item {
     let rs1 = r.below(32) as u8;
     sequence(|code| match r.below(8) {
         0..=4 => {
-            code.csr(r.pick(&CSR_OPS), rd, r.pick(&HARMLESS_CSRS), rs1);
+            let op = r.pick(&CSR_OPS);
+            code.insn(Insn {
+                rd,
+                rs1,
+                imm: r.pick(&HARMLESS_CSRS).into(),
+                ..Insn::new(op)
+            });
         }
         5 | 6 => {
-            code.csrr(rd, r.pick(&READABLE_CSRS));
+            code.csrr(X(rd), r.pick(&READABLE_CSRS));
         }
         _ => {
-            code.csrr(rd, r.below(4096) as u16);
+            code.csrr(X(rd), r.below(4096) as u16);
         }
     })
 }
@@ -386,7 +393,7 @@ fn csr_deliberate(r: &mut Random, spaces: &Spaces) -> Item {
         if bits_of_status && matches!(csr, number::MSTATUS | number::SSTATUS) {
             code.csr(r.pick(&[Op::Csrrs, Op::Csrrc]), T2, csr, T1);
         } else {
-            code.csr(Op::Csrrw, T2, csr, T1);
+            code.csrrw(T2, csr, T1);
         }
         code.word(after);
     })
@@ -399,8 +406,8 @@ fn self_modification(r: &mut Random) -> Item {
     sequence(|code| {
         code.li(T1, target)
             .li(T2, new as i32 as u64)
-            .store(Op::Sw, T2, T1, 0)
-            .op(Op::FenceI);
+            .sw(T2, 0, T1)
+            .fence_i();
     })
 }
 
@@ -409,7 +416,7 @@ fn service(r: &mut Random) -> Item {
     let any = r.below(handlers::SERVICE_COUNT);
     let number = r.pick(&[0, 1, 2, 3, any]);
     sequence(|code| {
-        code.li(A7, number).op(Op::Ecall);
+        code.li(A7, number).ecall();
     })
 }
 
@@ -420,10 +427,10 @@ fn edited_access(r: &mut Random, spaces: &Spaces) -> Item {
     if edit.page == USED + FUNCTIONS {
         return sequence(|code| {
             code.li(T2, edit.page)
-                .i(Op::Jalr, RA, T2, 0)
+                .jalr(RA, 0, T2)
                 .li(A7, number)
-                .op(Op::Ecall)
-                .i(Op::Jalr, RA, T2, 0);
+                .ecall()
+                .jalr(RA, 0, T2);
         });
     }
     // Service 7 takes a page of data away from lower modes, or gives it back.
@@ -433,12 +440,12 @@ fn edited_access(r: &mut Random, spaces: &Spaces) -> Item {
         (number, edit.page)
     };
     let address = page + 8 * r.below(512);
-    let (before, after) = (through(r, T1), through(r, T1));
+    let (before, after) = (through(r, T1.0), through(r, T1.0));
     sequence(|code| {
         code.li(T1, address)
             .word(before)
             .li(A7, number)
-            .op(Op::Ecall)
+            .ecall()
             .word(after);
     })
 }
@@ -450,20 +457,20 @@ fn through(r: &mut Random, pointer: u8) -> u32 {
         bits(Insn {
             rd,
             rs1: pointer,
-            ..plain(Op::Ld)
+            ..Insn::new(Op::Ld)
         })
     } else {
         bits(Insn {
             rs1: pointer,
             rs2,
-            ..plain(Op::Sd)
+            ..Insn::new(Op::Sd)
         })
     }
 }
 
 fn fence(r: &mut Random, spaces: &Spaces) -> Item {
     let op = r.pick(&[Op::SfenceVma, Op::SfenceVma, Op::SinvalVma]);
-    let address = r.pick(&[ZERO, 8, 9, 18, T2]);
+    let address = r.pick(&[ZERO, S0, S1, S2, T2]);
     let asid = r.pick(&[ZERO, ZERO, T1]);
     let value = r.pick(&spaces.asids);
     let other = r.pick(&[
@@ -478,7 +485,7 @@ fn fence(r: &mut Random, spaces: &Spaces) -> Item {
         return vec![word(other)];
     }
     sequence(|code| {
-        code.li(T1, value).r(op, 0, address, asid);
+        code.li(T1, value).address_fence(op, address, asid);
     })
 }
 
@@ -490,7 +497,7 @@ fn pointer_step(r: &mut Random) -> Item {
         rd: pointer,
         rs1: pointer,
         imm: step,
-        ..plain(Op::Addi)
+        ..Insn::new(Op::Addi)
     })]
 }
 
@@ -498,7 +505,7 @@ fn new_pointer(r: &mut Random, spaces: &Spaces) -> Item {
     let pointer = r.pick(&POINTERS);
     let address = tables::data_address(r, spaces);
     sequence(|code| {
-        code.li(pointer, address);
+        code.li(X(pointer), address);
     })
 }
 

@@ -3,12 +3,12 @@
 use ringer_hart::csr::{CsrWrite, menvcfg, mstatus};
 use ringer_hart::hart::Services;
 use ringer_hart::{Hart, Mode};
+use ringer_isa::asm::register::{RA, T0};
 use ringer_isa::csr as number;
 
 use super::items::POINTERS;
 use super::tables::{self, Spaces};
 use super::{MACHINE_HANDLER, RAM, RAM_LEN, SUPERVISOR_HANDLER, USED, USED_PAGES};
-use crate::code::reg::{RA, T0};
 use crate::machine::Machine;
 use crate::random::Random;
 
@@ -23,7 +23,7 @@ pub(super) fn hart(r: &mut Random, spaces: &Spaces) -> Hart {
     for register in POINTERS {
         hart.x[usize::from(register)] = tables::data_address(r, spaces);
     }
-    for register in [RA, T0] {
+    for register in [RA.0, T0.0] {
         hart.x[usize::from(register)] = tables::code_address(r);
     }
     for register in &mut hart.f {
