@@ -266,15 +266,13 @@ pub(crate) fn decode(parcel: u16) -> Option<Insn> {
     let rows = TABLE.get(usize::from(parcel & 3))?[usize::from(parcel >> 13)];
     let row = rows.iter().find(|row| parcel & row.mask == row.bits)?;
     let insn = Insn {
-        op: row.op,
         rd: row.rd.get(parcel),
         rs1: row.rs1.get(parcel),
         rs2: row.rs2.get(parcel),
-        rs3: 0,
-        rm: 0,
         len: 2,
         imm: row.imm.get(parcel),
         bits: u32::from(parcel),
+        ..Insn::new(row.op)
     };
     let reserved = match row.reserved {
         Reserved::Nothing => false,

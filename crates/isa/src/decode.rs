@@ -39,15 +39,8 @@ pub(crate) fn operands(row: &Row, bits: u32) -> Option<Insn> {
     let rm = (bits >> 12 & 7) as u8;
     let upper_12 = bits as i32 >> 20;
     let mut insn = Insn {
-        op: row.op,
-        rd: 0,
-        rs1: 0,
-        rs2: 0,
-        rs3: 0,
-        rm: 0,
-        len: 4,
-        imm: 0,
         bits,
+        ..Insn::new(row.op)
     };
     match row.format {
         Format::R | Format::Float | Format::FloatCompare => {
