@@ -70,6 +70,9 @@ pub enum Exit {
     Budget,
     /// A `wfi` that has nothing to wake it yet; `pc` is past it.
     Wait,
+    /// A hint that the hart spins until another has done something (`pause`, `wrs.nto`,
+    /// `wrs.sto`); `pc` is past it. A good moment to let others have the CPU.
+    Pause,
     /// An `ecall` from S-mode for the monitor's SBI; `pc` is at it. Answer with
     /// [`Hart::return_from_call`].
     Sbi,

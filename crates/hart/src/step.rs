@@ -42,10 +42,10 @@ impl Hart {
         match flow {
             Flow::Next | Flow::End => self.pc = pc.wrapping_add(len.into()),
             Flow::Jump => {}
-            Flow::Leave(Exit::Wait) => {
+            Flow::Leave(exit @ (Exit::Wait | Exit::Pause)) => {
                 self.pc = pc.wrapping_add(len.into());
                 self.counts.retired += 1;
-                return Some(Exit::Wait);
+                return Some(exit);
             }
             // The instruction retires when the monitor has answered.
             Flow::Leave(exit) => return Some(exit),

@@ -12,6 +12,8 @@ use crate::memory::{CACHE_BLOCK, NoCache, TranslationCache};
 use crate::mode::Privilege;
 use crate::translate::Access;
 
+/// `pause`: a fence of nothing before writes after (Zihintpause).
+const PAUSE: u32 = 0x0100_000f;
 /// `slli x0, x0, 0x1f`, which goes before the `ebreak` of a semihosting call.
 const SEMIHOSTING_BEFORE: u32 = 0x01f0_1013;
 /// `srai x0, x0, 7`, which goes after it.
@@ -35,6 +37,7 @@ impl Hart {
             Op::Csrrsi => self.csr_bits(bus, insn, u64::MAX, insn.rs1.into()),
             Op::Csrrci => self.csr_bits(bus, insn, 0, insn.rs1.into()),
 
+            Op::Fence if insn.bits == PAUSE => Ok(Flow::Leave(Exit::Pause)),
             Op::Fence => {
                 core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
                 Ok(Flow::Next)
@@ -99,9 +102,9 @@ impl Hart {
                 self.counts.waits += 1;
                 Ok(Flow::Leave(Exit::Wait))
             }
-            // Waiting for a reservation may end at any time: here, at once (Zawrs). With TW it
-            // would trap only after a wait, which there is none.
-            Op::WrsNto | Op::WrsSto => Ok(Flow::Next),
+            // Waiting for a reservation may end at any time (Zawrs): when the hart runs again.
+            // With TW it would trap only after a wait in the hart itself, which there is none.
+            Op::WrsNto | Op::WrsSto => Ok(Flow::Leave(Exit::Pause)),
 
             Op::CboZero => self.cbo_zero(bus, cache, insn),
             Op::CboClean | Op::CboFlush => self.cbo_manage(bus, insn, menvcfg::CBCFE),

@@ -24,9 +24,14 @@ pub fn run(vm: &Vm, hart: usize) {
     while vm.gate.pass() {
         let mut seat = sit(seat);
         while !vm.gate.is_closed() {
-            if let Turn::Idle(timer) = seat.turn(vm, slice) {
-                let deadline = timer.map(|ticks| vm.machine.instant_of(ticks));
-                parker.park(deadline, || lines.has_requests() || vm.gate.is_closed());
+            match seat.turn(vm, slice) {
+                Turn::Ran(_) => {}
+                // With more harts than CPUs, the one waited for may be waiting for this CPU.
+                Turn::Spins(_) => std::thread::yield_now(),
+                Turn::Idle(timer) => {
+                    let deadline = timer.map(|ticks| vm.machine.instant_of(ticks));
+                    parker.park(deadline, || lines.has_requests() || vm.gate.is_closed());
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ pub fn run(vm: &Vm, clock: &VirtualClock) {
             let mut timer = None;
             for seat in &mut seats {
                 match seat.turn(vm, QUANTUM) {
-                    Turn::Ran(count) => longest = longest.max(count),
+                    Turn::Ran(count) | Turn::Spins(count) => longest = longest.max(count),
                     Turn::Idle(next) => timer = timer.into_iter().chain(next).min(),
                 }
                 if vm.gate.is_closed() {

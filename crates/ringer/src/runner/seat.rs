@@ -37,6 +37,8 @@ pub struct Seat {
 pub enum Turn {
     /// About so many instructions were executed.
     Ran(u64),
+    /// As `Ran`, and now the hart spins until another has done something.
+    Spins(u64),
     /// Nothing to do before an interrupt or a request; a timer rises at this time.
     Idle(Option<u64>),
 }
@@ -61,7 +63,7 @@ impl Seat {
             None => interpreter.run(hart, board, budget),
         };
         match exit {
-            Exit::Budget | Exit::Yield => {}
+            Exit::Budget | Exit::Yield | Exit::Pause => {}
             Exit::Wait => self.activity = Activity::Waiting,
             Exit::Sbi => self.answer_sbi(vm),
             Exit::Semihosting => self.answer_semihosting(vm),
@@ -71,13 +73,13 @@ impl Seat {
             // Instructions that trap do not retire, but take their time.
             return Turn::Ran(budget);
         }
-        Turn::Ran(
-            self.hart
-                .counts
-                .retired
-                .wrapping_sub(before)
-                .clamp(1, budget),
-        )
+        let retired = self.hart.counts.retired.wrapping_sub(before);
+        let ran = retired.clamp(1, budget);
+        if exit == Exit::Pause {
+            Turn::Spins(ran)
+        } else {
+            Turn::Ran(ran)
+        }
     }
 
     /// Whether there is something to run; ends a wait or a stop that is over.
