@@ -115,7 +115,21 @@ impl Machine {
 
     /// Runs the reference interpreter for `budget` instructions or until it has to leave.
     pub fn run(&mut self, budget: u64) -> Exit {
-        self.interpreter.run(&mut self.hart, &self.board, budget)
+        let mut left = budget;
+        loop {
+            let before = self.executed();
+            let exit = self.interpreter.run(&mut self.hart, &self.board, left);
+            left = left.saturating_sub(self.executed().wrapping_sub(before));
+            // A `pause` ends a run early, and is an instruction like any other here.
+            if exit != Exit::Pause || left == 0 {
+                return exit;
+            }
+        }
+    }
+
+    /// Instructions begun: those that retired, and those that trapped instead.
+    fn executed(&self) -> u64 {
+        self.hart.counts.retired + self.hart.counts.exceptions_total()
     }
 
     /// Where in physical memory the code at `va` is; `None` if fetching it faults.
