@@ -1,42 +1,13 @@
 //! The `disk` command: a virtio-blk driver of the simplest kind, one request at a time, polled.
 
 use crate::machine::{Machine, Size};
+use bare::virtio::*;
 use bare::{print, println};
 use core::mem::offset_of;
 use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::{Ordering, fence};
 
-const MAGIC: usize = 0x000;
-const VERSION: usize = 0x004;
-const DEVICE_ID: usize = 0x008;
-const DEVICE_FEATURES: usize = 0x010;
-const DEVICE_FEATURES_SELECT: usize = 0x014;
-const DRIVER_FEATURES: usize = 0x020;
-const DRIVER_FEATURES_SELECT: usize = 0x024;
-const QUEUE_SELECT: usize = 0x030;
-const QUEUE_SIZE_MAX: usize = 0x034;
-const QUEUE_SIZE: usize = 0x038;
-const QUEUE_READY: usize = 0x044;
-const QUEUE_NOTIFY: usize = 0x050;
-const STATUS: usize = 0x070;
-const QUEUE_DESCRIPTORS: usize = 0x080;
-const QUEUE_AVAILABLE: usize = 0x090;
-const QUEUE_USED: usize = 0x0a0;
-const CAPACITY: usize = 0x100;
-
-const BLOCK_DEVICE: u32 = 2;
 const SIZE: usize = 4;
-const NEXT: u16 = 1;
-const WRITABLE: u16 = 2;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
 
 /// A virtqueue, the request and its data, in memory that the device reads and writes.
 #[repr(C, align(16))]
@@ -79,60 +50,48 @@ macro_rules! queue_address {
 }
 
 #[derive(Clone, Copy)]
-struct Disk(usize);
+struct Disk(Device);
 
 impl Disk {
-    fn read(self, register: usize) -> u32 {
-        // SAFETY: a device register.
-        unsafe { ((self.0 + register) as *const u32).read_volatile() }
-    }
-
-    fn write(self, register: usize, value: u32) {
-        // SAFETY: a device register.
-        unsafe { ((self.0 + register) as *mut u32).write_volatile(value) }
-    }
-
-    fn write_address(self, register: usize, address: usize) {
-        self.write(register, address as u32);
-        self.write(register + 4, (address >> 32) as u32);
-    }
-
     /// Resets the device and sets its one queue up; says each step.
     fn start(self) -> Result<(), &'static str> {
-        self.write(STATUS, 0);
-        self.write(STATUS, 1);
-        self.write(STATUS, 1 | 2);
+        self.0.write(STATUS, 0);
+        self.0.write(STATUS, ACKNOWLEDGE);
+        self.0.write(STATUS, ACKNOWLEDGE | DRIVER);
         println!("  status <- ACKNOWLEDGE, DRIVER");
-        self.write(DEVICE_FEATURES_SELECT, 1);
-        let high = self.read(DEVICE_FEATURES);
-        self.write(DEVICE_FEATURES_SELECT, 0);
+        self.0.write(DEVICE_FEATURES_SELECT, 1);
+        let high = self.0.read(DEVICE_FEATURES);
+        self.0.write(DEVICE_FEATURES_SELECT, 0);
         println!(
             "  features offered {:#x}; taken: VERSION_1 alone",
-            u64::from(high) << 32 | u64::from(self.read(DEVICE_FEATURES))
+            u64::from(high) << 32 | u64::from(self.0.read(DEVICE_FEATURES))
         );
-        self.write(DRIVER_FEATURES_SELECT, 1);
-        self.write(DRIVER_FEATURES, 1);
-        self.write(DRIVER_FEATURES_SELECT, 0);
-        self.write(DRIVER_FEATURES, 0);
-        self.write(STATUS, 1 | 2 | 8);
-        if self.read(STATUS) & 8 == 0 {
+        self.0.write(DRIVER_FEATURES_SELECT, 1);
+        self.0.write(DRIVER_FEATURES, 1);
+        self.0.write(DRIVER_FEATURES_SELECT, 0);
+        self.0.write(DRIVER_FEATURES, 0);
+        self.0.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+        if self.0.read(STATUS) & FEATURES_OK == 0 {
             return Err("the device refused the features");
         }
-        self.write(QUEUE_SELECT, 0);
-        if (self.read(QUEUE_SIZE_MAX) as usize) < SIZE {
+        self.0.write(QUEUE_SELECT, 0);
+        if (self.0.read(QUEUE_SIZE_MAX) as usize) < SIZE {
             return Err("the device has no queue");
         }
-        self.write(QUEUE_SIZE, SIZE as u32);
+        self.0.write(QUEUE_SIZE, SIZE as u32);
         // SAFETY: the device is reset, so the queue is ours.
         unsafe {
             addr_of_mut!(QUEUE.available_index).write_volatile(0);
             addr_of_mut!(QUEUE.used_head).write_volatile(0);
         }
-        self.write_address(QUEUE_DESCRIPTORS, queue_address!(descriptors));
-        self.write_address(QUEUE_AVAILABLE, queue_address!(available_flags));
-        self.write_address(QUEUE_USED, queue_address!(used_head));
-        self.write(QUEUE_READY, 1);
-        self.write(STATUS, 1 | 2 | 8 | 4);
+        self.0
+            .write_address(QUEUE_DESCRIPTORS, queue_address!(descriptors));
+        self.0
+            .write_address(QUEUE_AVAILABLE, queue_address!(available_flags));
+        self.0.write_address(QUEUE_USED, queue_address!(used_head));
+        self.0.write(QUEUE_READY, 1);
+        self.0
+            .write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
         println!(
             "  queue 0 of {SIZE} descriptors at {:#x}; status <- FEATURES_OK, DRIVER_OK",
             queue_address!(descriptors)
@@ -162,7 +121,7 @@ impl Disk {
             fence(Ordering::SeqCst);
             addr_of_mut!(QUEUE.available_index).write_volatile(1);
             fence(Ordering::SeqCst);
-            self.write(QUEUE_NOTIFY, 0);
+            self.0.write(QUEUE_NOTIFY, 0);
             while addr_of!(QUEUE.used_head).read_volatile() >> 16 == 0 {
                 core::hint::spin_loop();
             }
@@ -182,11 +141,9 @@ pub fn command(machine: &Machine, argument: &str) {
         .tree
         .compatible("virtio,mmio")
         .filter_map(|n| n.reg())
-        .map(|(base, _)| Disk(base))
-        .find(|d| {
-            d.read(MAGIC) == u32::from_le_bytes(*b"virt") && d.read(DEVICE_ID) == BLOCK_DEVICE
-        });
-    let Some(disk) = disk else {
+        .map(|(base, _)| Device(base))
+        .find(|device| device.is_disk());
+    let Some(device) = disk else {
         println!(
             "There is no disk. Start the machine with one (`ringer demo --disk FILE`) and try again."
         );
@@ -194,14 +151,14 @@ pub fn command(machine: &Machine, argument: &str) {
     };
     println!(
         "A virtio block device at {:#x}, version {}:",
-        disk.0,
-        disk.read(VERSION)
+        device.0,
+        device.read(VERSION)
     );
-    if disk.read(VERSION) != 2 {
+    if device.read(VERSION) != 2 {
         println!("  this driver knows version 2 only");
         return;
     }
-    let sectors = u64::from(disk.read(CAPACITY)) | u64::from(disk.read(CAPACITY + 4)) << 32;
+    let sectors = u64::from(device.read(CAPACITY)) | u64::from(device.read(CAPACITY + 4)) << 32;
     println!(
         "  {sectors} sectors of 512 bytes, {}",
         Size(sectors as usize * 512)
@@ -214,6 +171,7 @@ pub fn command(machine: &Machine, argument: &str) {
         println!("usage: disk [SECTOR]");
         return;
     };
+    let disk = Disk(device);
     match disk.start().and_then(|()| disk.sector(sector)) {
         Ok(data) => {
             println!("  sector {sector}:");
@@ -221,7 +179,7 @@ pub fn command(machine: &Machine, argument: &str) {
         }
         Err(why) => println!("  sector {sector}: {why}"),
     }
-    disk.write(STATUS, 0);
+    device.write(STATUS, 0);
 }
 
 fn dump(data: &[u8]) {

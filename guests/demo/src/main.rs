@@ -17,7 +17,10 @@ mod trap;
 use bare::println;
 use machine::{Machine, Size};
 
-core::arch::global_asm!(include_str!("start.s"));
+core::arch::global_asm!(
+    include_str!("../../bare/src/trap.s"),
+    include_str!("start.s")
+);
 
 const HELP: &[(&str, &str)] = &[
     ("harts", "start the other harts and let them work together"),

@@ -2,16 +2,10 @@
 //! hardware reports.
 
 use crate::{machine::Machine, paging, timer};
+use bare::trap::Frame;
 use bare::{csr, print, println};
 use core::arch::asm;
 use core::ptr::{addr_of, addr_of_mut};
-
-/// Saved registers, by number, and the user's stack pointer (zero if the kernel was interrupted).
-#[repr(C)]
-pub struct Frame {
-    x: [usize; 32],
-    user_sp: usize,
-}
 
 /// What a trap left in the CSRs.
 #[derive(Clone, Copy)]
@@ -25,8 +19,6 @@ pub struct Trap {
 const INTERRUPT: usize = 1 << 63;
 const TIMER: usize = INTERRUPT | 5;
 const ECALL_U: usize = 8;
-const FETCH_ACCESS: usize = 1;
-const FETCH_PAGE: usize = 12;
 const SPP: usize = 1 << 8;
 
 /// Set while a trap is wanted; a trap at any other time is a bug of the demo, and says so.
@@ -42,7 +34,7 @@ unsafe extern "C" {
 pub fn name(cause: usize) -> &'static str {
     match cause {
         0 => "instruction address misaligned",
-        FETCH_ACCESS => "instruction access fault",
+        1 => "instruction access fault",
         2 => "illegal instruction",
         3 => "breakpoint",
         4 => "load address misaligned",
@@ -51,7 +43,7 @@ pub fn name(cause: usize) -> &'static str {
         7 => "store/AMO access fault",
         ECALL_U => "environment call from U-mode",
         9 => "environment call from S-mode",
-        FETCH_PAGE => "instruction page fault",
+        12 => "instruction page fault",
         13 => "load page fault",
         15 => "store/AMO page fault",
         TIMER => "supervisor timer interrupt",
@@ -84,21 +76,13 @@ extern "C" fn on_trap(frame: &mut Frame) {
     // SAFETY: as above.
     unsafe { addr_of_mut!(LAST).write_volatile(Some(trap)) };
     if trap.from_user {
-        // Every trap ends the visit: go on in S-mode behind `visit_user`.
-        frame.user_sp = 0;
+        // Every trap ends the visit: go on in S-mode behind `visit_user`, on the kernel's stack.
+        frame.x[2] = core::ptr::from_ref(frame).addr() + size_of::<Frame>();
         csr::write!(sepc, visit_over as *const () as usize);
         csr::set!(sstatus, SPP);
         return;
     }
-    csr::write!(
-        sepc,
-        match trap.cause {
-            FETCH_ACCESS | FETCH_PAGE => frame.x[1],
-            // SAFETY: the instruction was fetched from here.
-            _ if unsafe { (trap.epc as *const u16).read_volatile() } & 3 == 3 => trap.epc + 4,
-            _ => trap.epc + 2,
-        }
-    );
+    csr::write!(sepc, frame.resume(trap.cause, trap.epc));
 }
 
 /// Runs something that may trap; a trapping instruction is skipped.

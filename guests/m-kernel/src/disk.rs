@@ -4,6 +4,7 @@
 
 use crate::lock::Lock;
 use crate::{pages, process, say};
+use bare::virtio::*;
 use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::{Ordering, fence};
 
@@ -14,43 +15,12 @@ pub const IRQ: usize = 1;
 /// The bytes of a block.
 pub const BLOCK: usize = 1024;
 
-const MAGIC: usize = 0x000;
-const VERSION: usize = 0x004;
-const DEVICE_ID: usize = 0x008;
-const DEVICE_FEATURES: usize = 0x010;
-const DRIVER_FEATURES: usize = 0x020;
-const QUEUE_SELECT: usize = 0x030;
-const QUEUE_SIZE_MAX: usize = 0x034;
-const QUEUE_SIZE: usize = 0x038;
-const QUEUE_READY: usize = 0x044;
-const QUEUE_NOTIFY: usize = 0x050;
-const INTERRUPT_STATUS: usize = 0x060;
-const INTERRUPT_ACKNOWLEDGE: usize = 0x064;
-const STATUS: usize = 0x070;
-const DESCRIPTORS: usize = 0x080;
-const AVAILABLE: usize = 0x090;
-const USED: usize = 0x0a0;
+const DEVICE: Device = Device(BASE);
 
 /// Features left out: read-only, SCSI, write-back control, several queues, any layout, indirect
 /// descriptors, event indexes.
 const WITHOUT: u32 = 1 << 5 | 1 << 7 | 1 << 11 | 1 << 12 | 1 << 27 | 1 << 28 | 1 << 29;
-const ACKNOWLEDGE: u32 = 1;
-const DRIVER: u32 = 2;
-const DRIVER_OK: u32 = 4;
-const FEATURES_OK: u32 = 8;
-
 const SIZE: usize = 8;
-const NEXT: u16 = 1;
-const WRITABLE: u16 = 2;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
 
 #[repr(C)]
 struct AvailableRing {
@@ -103,21 +73,6 @@ static mut DISK: Disk = Disk {
     done: [false; SIZE],
 };
 
-fn read(register: usize) -> u32 {
-    // SAFETY: a device register.
-    unsafe { ((BASE + register) as *const u32).read_volatile() }
-}
-
-fn write(register: usize, value: u32) {
-    // SAFETY: a device register.
-    unsafe { ((BASE + register) as *mut u32).write_volatile(value) }
-}
-
-fn write_address(register: usize, address: usize) {
-    write(register, address as u32);
-    write(register + 4, (address >> 32) as u32);
-}
-
 /// Whether there is a disk.
 pub fn present() -> bool {
     // SAFETY: set once, before processes run.
@@ -126,25 +81,28 @@ pub fn present() -> bool {
 
 /// Sets the device up.
 pub fn start() {
-    if read(MAGIC) != 0x7472_6976 || read(VERSION) != 2 || read(DEVICE_ID) != 2 {
+    if !DEVICE.is_disk() || DEVICE.read(VERSION) != 2 {
         say(format_args!(
             "m-kernel: no virtio disk (version 2) at {BASE:#x}; its tests are left out"
         ));
         return;
     }
-    write(STATUS, 0);
-    write(STATUS, ACKNOWLEDGE);
-    write(STATUS, ACKNOWLEDGE | DRIVER);
-    write(DRIVER_FEATURES, read(DEVICE_FEATURES) & !WITHOUT);
-    write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    DEVICE.write(STATUS, 0);
+    DEVICE.write(STATUS, ACKNOWLEDGE);
+    DEVICE.write(STATUS, ACKNOWLEDGE | DRIVER);
+    DEVICE.write(DRIVER_FEATURES, DEVICE.read(DEVICE_FEATURES) & !WITHOUT);
+    DEVICE.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
     assert!(
-        read(STATUS) & FEATURES_OK != 0,
+        DEVICE.read(STATUS) & FEATURES_OK != 0,
         "the disk refuses the features"
     );
-    write(QUEUE_SELECT, 0);
-    assert!(read(QUEUE_READY) == 0, "the disk's queue is in use already");
+    DEVICE.write(QUEUE_SELECT, 0);
     assert!(
-        read(QUEUE_SIZE_MAX) as usize >= SIZE,
+        DEVICE.read(QUEUE_READY) == 0,
+        "the disk's queue is in use already"
+    );
+    assert!(
+        DEVICE.read(QUEUE_SIZE_MAX) as usize >= SIZE,
         "the disk's queue is too short"
     );
     let (descriptors, available, used) = (
@@ -152,11 +110,11 @@ pub fn start() {
         pages::allocate().expect("memory for the disk"),
         pages::allocate().expect("memory for the disk"),
     );
-    write(QUEUE_SIZE, SIZE as u32);
-    write_address(DESCRIPTORS, descriptors);
-    write_address(AVAILABLE, available);
-    write_address(USED, used);
-    write(QUEUE_READY, 1);
+    DEVICE.write(QUEUE_SIZE, SIZE as u32);
+    DEVICE.write_address(QUEUE_DESCRIPTORS, descriptors);
+    DEVICE.write_address(QUEUE_AVAILABLE, available);
+    DEVICE.write_address(QUEUE_USED, used);
+    DEVICE.write(QUEUE_READY, 1);
     // SAFETY: before processes run.
     unsafe {
         let disk = &mut *addr_of_mut!(DISK);
@@ -165,7 +123,7 @@ pub fn start() {
         disk.used = used as *mut _;
         disk.present = true;
     }
-    write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    DEVICE.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
 }
 
 /// Takes three descriptors, or none. Under the lock.
@@ -231,7 +189,7 @@ pub fn transfer(block: usize, memory: usize, to_disk: bool) -> bool {
         fence(Ordering::SeqCst);
         addr_of_mut!((*available).index).write_volatile(index.wrapping_add(1));
         fence(Ordering::SeqCst);
-        write(QUEUE_NOTIFY, 0);
+        DEVICE.write(QUEUE_NOTIFY, 0);
         while !addr_of!((*disk).done[head]).read_volatile() {
             process::sleep(addr_of!((*disk).done[head]) as usize, &LOCK);
         }
@@ -246,7 +204,7 @@ pub fn transfer(block: usize, memory: usize, to_disk: bool) -> bool {
 /// The device's interrupt: marks what is done.
 pub fn interrupt() {
     LOCK.acquire();
-    write(INTERRUPT_ACKNOWLEDGE, read(INTERRUPT_STATUS) & 3);
+    DEVICE.write(INTERRUPT_ACKNOWLEDGE, DEVICE.read(INTERRUPT_STATUS) & 3);
     fence(Ordering::SeqCst);
     let disk = addr_of_mut!(DISK);
     // SAFETY: as in `transfer`.

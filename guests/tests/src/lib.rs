@@ -10,7 +10,10 @@ pub mod trap;
 
 use bare::{power, println};
 
-core::arch::global_asm!(include_str!("start.s"));
+core::arch::global_asm!(
+    include_str!("../../bare/src/trap.s"),
+    include_str!("start.s")
+);
 
 /// Counts checks, and prints those that fail.
 pub struct Checks {

@@ -1,6 +1,7 @@
 //! Capturing traps, and running code in S- and U-mode.
 
 use bare::csr;
+use bare::trap::Frame;
 use core::arch::asm;
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -57,13 +58,6 @@ pub struct Trap {
     pub status: usize,
     /// The mode whose handler ran.
     pub taken_in: Mode,
-}
-
-/// Saved registers, by number; x0's place is unused.
-#[repr(C)]
-pub struct Frame {
-    /// x0 to x31.
-    pub x: [usize; 32],
 }
 
 const LEAVE: usize = 0x6c65_6176;
@@ -124,14 +118,7 @@ pub fn attempt(f: impl FnOnce()) -> Option<Trap> {
 fn capture(frame: &mut Frame, trap: Trap) -> usize {
     // SAFETY: as in `take`.
     unsafe { addr_of_mut!(LAST).write_volatile(Some(trap)) };
-    match trap.cause {
-        cause::FETCH_ACCESS | cause::FETCH_PAGE => frame.x[1],
-        _ => {
-            // SAFETY: the instruction was fetched from here, through an identity mapping.
-            let start = unsafe { (trap.epc as *const u16).read_volatile() };
-            trap.epc + if start & 3 == 3 { 4 } else { 2 }
-        }
-    }
+    frame.resume(trap.cause, trap.epc)
 }
 
 #[unsafe(no_mangle)]
