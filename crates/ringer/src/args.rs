@@ -118,7 +118,7 @@ pub struct RunOptions {
     /// How instructions are executed [default: interpret]
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
-    /// Where the serial console is [default: stdio]
+    /// Where the guest's console is [default: stdio]
     #[arg(long, value_enum)]
     pub console: Option<ConsoleKind>,
     /// Save the machine here when stopped (SIGTERM, --timeout) or on the monitor's `save`
@@ -155,12 +155,14 @@ pub enum Engine {
     Interpret,
 }
 
-/// Where the serial console is.
+/// Where the guest's console is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConsoleKind {
-    /// On this terminal.
+    /// The serial port on this terminal.
     Stdio,
+    /// The virtio console (`hvc0`) on this terminal; the serial port leads nowhere.
+    Virtio,
     /// Nowhere: output is dropped, no input comes.
     None,
 }

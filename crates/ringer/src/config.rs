@@ -37,7 +37,7 @@ pub struct VmConfig {
     pub memory: u64,
     /// How instructions are executed.
     pub engine: Engine,
-    /// Where the serial console is.
+    /// Where the guest's console is.
     pub console: ConsoleKind,
     /// Where to save.
     pub save: Option<PathBuf>,

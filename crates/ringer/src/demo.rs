@@ -2,6 +2,7 @@
 
 use crate::args::RunOptions;
 use crate::config::VmConfig;
+use crate::disk;
 use crate::exit::{Failure, Outcome};
 use crate::loader;
 use crate::run;
@@ -21,6 +22,14 @@ pub fn run(given: RunOptions) -> Result<Outcome, Failure> {
         memory: Some(Size(128 << 20)),
         harts: Some(2),
         ..RunOptions::default()
+    };
+    // Without a disk of the user's there is one to look at.
+    let defaults = RunOptions {
+        disk: match given.disk.is_empty() {
+            true => vec![format!("{},ro,serial=demo", disk::demo::NAME)],
+            false => Vec::new(),
+        },
+        ..defaults
     };
     let config = VmConfig::from_options(RunOptions {
         kernel: Some("demo".into()),

@@ -93,11 +93,11 @@ pub struct Machine {
     pub parkers: Vec<Arc<Parker>>,
 }
 
-/// What the monitor itself prints through HTIF and semihosting goes the same way as the
-/// guest's serial output.
+/// What stands behind the guest's console; the monitor's own output for the guest (HTIF,
+/// semihosting) goes the same way.
 pub fn console_backend(config: &VmConfig, console: &Arc<Console>) -> Box<dyn ConsoleBackend> {
     match config.console {
-        ConsoleKind::Stdio => Box::new(console.port()),
+        ConsoleKind::Stdio | ConsoleKind::Virtio => Box::new(console.port()),
         ConsoleKind::None => Box::new(NoConsole),
     }
 }
@@ -114,12 +114,12 @@ impl Machine {
             .map(|parker| Lines::with_waker(parker.clone().into()))
             .collect();
         let ram = Arc::new(memory.ram(RAM_BASE));
-        let mut builder = BoardBuilder::new(
-            ram,
-            lines,
-            clock.shared(),
-            console_backend(config, &console),
-        );
+        let terminal = console_backend(config, &console);
+        let (serial, second) = match config.console {
+            ConsoleKind::Virtio => (Box::new(NoConsole) as Box<dyn ConsoleBackend>, terminal),
+            _ => (terminal, Box::new(NoConsole) as Box<dyn ConsoleBackend>),
+        };
+        let mut builder = BoardBuilder::new(ram, lines, clock.shared(), serial);
         let mut disks = Vec::new();
         for (number, spec) in config.disks.iter().enumerate() {
             let opened = disk::open(spec).map_err(Failure::monitor)?;
@@ -145,8 +145,7 @@ impl Machine {
         builder = builder.virtio(slot("rng".to_string(), Box::new(Rng::new(random))));
         let balloon = Balloon::new(Box::new(Releaser(memory.clone())));
         builder = builder.virtio(slot("balloon".to_string(), Box::new(balloon)));
-        // Bytes for the terminal come from the serial port; this one waits to be connected.
-        let second = ringer_machine::virtio::Console::new(Box::new(NoConsole));
+        let second = ringer_machine::virtio::Console::new(second);
         builder = builder.virtio(slot("console".to_string(), Box::new(second)));
         let board = builder.build().map_err(Failure::monitor)?;
         Ok(Self {

@@ -170,7 +170,7 @@ fn assemble(
         semihosting: Mutex::new(semihosting),
         gate: Gate::default(),
         events,
-        interactive: config.console == ConsoleKind::Stdio && io::stdin().is_terminal(),
+        interactive: config.console != ConsoleKind::None && io::stdin().is_terminal(),
         started: Instant::now(),
         machine,
     })

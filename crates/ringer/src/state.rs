@@ -7,6 +7,7 @@ use ringer_hart::persist::Persist;
 use ringer_hart::{Bus, Hart};
 
 use crate::config::{DiskSpec, VmConfig};
+use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
 use crate::runner::{Activity, Seat, Vm, sit};
@@ -91,7 +92,10 @@ pub fn save(vm: &Vm, config: &VmConfig, symbols: &Symbols, dir: &Path) -> Result
 
 fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
     let disks = vm.machine.disks.iter().map(|disk| SavedDisk {
-        path: std::path::absolute(&disk.spec.path).unwrap_or_else(|_| disk.spec.path.clone()),
+        path: match std::path::absolute(&disk.spec.path) {
+            Ok(path) if !disk::demo::is_demo(&disk.spec.path) => path,
+            _ => disk.spec.path.clone(),
+        },
         len: disk.len,
         read_only: disk.spec.read_only,
         overlay: disk.spec.overlay,

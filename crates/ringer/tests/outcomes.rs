@@ -176,6 +176,13 @@ fn piped_input_is_all_taken() {
 }
 
 #[test]
+fn the_demo_has_a_disk_to_read() {
+    let ran = ringer_typing(&["demo", "--timeout", "120"], b"disk 3\rpoweroff\r");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stdout.contains("Sector 3 of the"), "{ran:?}");
+}
+
+#[test]
 fn deterministic_runs_are_the_same_byte_for_byte() {
     let args = [
         "demo",

@@ -82,6 +82,9 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
         "run",
         "--restore",
         saved.to_str().unwrap(),
+        // It had one.
+        "--disk",
+        "/dev/null",
         "--disk",
         "/dev/null",
     ];
