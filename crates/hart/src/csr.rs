@@ -248,9 +248,14 @@ impl Hart {
     }
 }
 
-/// A trap vector: direct or vectored, other modes are reserved and fall back to these.
-fn legal_tvec(value: u64) -> u64 {
-    value & !2
+/// Writes a trap vector: the mode is direct or vectored. A reserved one leaves the mode as it
+/// was (any choice is legal; this is the golden model's).
+fn update_tvec(register: &mut u64, write: Option<CsrWrite>) -> u64 {
+    let mode = *register & 3;
+    update(register, write, |value| match value & 3 {
+        0 | 1 => value,
+        _ => value & !3 | mode,
+    })
 }
 
 /// `xepc`: instructions start at even addresses.

@@ -17,9 +17,10 @@ const CONFIG_MASK: u8 = LOCKED | 3 << A_SHIFT | X | W | R;
 /// `pmpaddr` holds bits 55 to 2 of an address.
 const ADDRESS_MASK: u64 = (1 << 54) - 1;
 
-/// R=0 W=1 is reserved: such a write loses its W.
+/// R=0 W=1 is reserved: such a write grants nothing (any choice is legal; this is the golden
+/// model's).
 fn legal_config(config: u8) -> u8 {
-    let reserved = if config & R == 0 { W } else { 0 };
+    let reserved = if config & (R | W) == W { R | W | X } else { 0 };
     config & CONFIG_MASK & !reserved
 }
 
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn write_without_read_is_reserved() {
         let mut pmp = Pmp::default();
-        pmp.write_config_register(0, 0x1a);
-        assert_eq!(pmp.config_register(0), 0x18);
+        pmp.write_config_register(0, 0x9a1e_1a02);
+        assert_eq!(pmp.config_register(0), 0x9818_1800);
     }
 }

@@ -3,7 +3,7 @@
 use super::supervisor::legal_cbie;
 use super::{
     CsrWrite, HPM_COUNTERS, INTERRUPTS, IllegalCsr, SUPERVISOR_INTERRUPTS, in_run, legal_epc,
-    legal_tvec, menvcfg, mstatus, number, update,
+    menvcfg, mstatus, number, update, update_tvec,
 };
 use crate::bus::{Bus, irq};
 use crate::counter;
@@ -83,7 +83,7 @@ impl Hart {
                 }
                 old
             }
-            number::MTVEC => update(&mut csrs.mtvec, write, legal_tvec),
+            number::MTVEC => update_tvec(&mut csrs.mtvec, write),
             number::MCOUNTEREN => update(&mut csrs.mcounteren, write, |v| v & 0xffff_ffff),
             number::MSCRATCH => update(&mut csrs.mscratch, write, |v| v),
             number::MEPC => update(&mut csrs.mepc, write, legal_epc),

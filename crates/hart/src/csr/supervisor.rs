@@ -1,6 +1,6 @@
 //! CSRs of S-mode (Privileged chapter 12), most of them views of machine registers.
 
-use super::{CsrWrite, IllegalCsr, legal_epc, legal_tvec, menvcfg, mstatus, number, satp, update};
+use super::{CsrWrite, IllegalCsr, legal_epc, menvcfg, mstatus, number, satp, update, update_tvec};
 use crate::bus::{Bus, irq};
 use crate::hart::{Effects, Hart};
 use crate::mode::Privilege;
@@ -47,7 +47,7 @@ impl Hart {
                 }
                 Ok(old)
             }
-            number::STVEC => Ok(update(&mut self.csrs.stvec, write, legal_tvec)),
+            number::STVEC => Ok(update_tvec(&mut self.csrs.stvec, write)),
             number::SCOUNTEREN => Ok(update(&mut self.csrs.scounteren, write, |v| {
                 v & 0xffff_ffff
             })),

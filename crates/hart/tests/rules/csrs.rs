@@ -22,6 +22,26 @@ fn writable(csr: u16) -> (u64, u64) {
 }
 
 #[test]
+fn a_reserved_trap_vector_mode_leaves_the_mode_alone() {
+    for csr in [number::MTVEC, number::STVEC] {
+        let rig = program(|code| {
+            code.li(T0, 0x1001)
+                .csrw(csr, T0)
+                .li(T0, 0x2002)
+                .csrw(csr, T0)
+                .csrr(A0, csr)
+                .li(T0, 0x3000)
+                .csrw(csr, T0)
+                .li(T0, 0x4003)
+                .csrw(csr, T0)
+                .csrr(A1, csr);
+        });
+        rig.completed();
+        assert_eq!((rig.hart.x[10], rig.hart.x[11]), (0x2001, 0x4000));
+    }
+}
+
+#[test]
 fn registers_hold_what_their_fields_can() {
     let all = u64::MAX;
     let xl = 0xa_0000_0000;
@@ -35,8 +55,8 @@ fn registers_hold_what_their_fields_can() {
         (number::STVAL, all, 0),
         (number::MCAUSE, all, 0),
         (number::SCAUSE, all, 0),
-        (number::MTVEC, all - 2, 0),
-        (number::STVEC, all - 2, 0),
+        (number::MTVEC, all - 3, 0),
+        (number::STVEC, all - 3, 0),
         (number::MEDELEG, 0xb3ff, 0),
         (number::MIDELEG, 0x222, 0),
         (number::MIE, 0xaaa, 0),
