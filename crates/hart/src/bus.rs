@@ -62,6 +62,11 @@ pub trait Bus: Sync {
         let _ = addr;
         Err(BusFault)
     }
+    /// The page of RAM, if any, that the machine wants to hear about: a hart that has stored to
+    /// it leaves its run loop ([`request::YIELD`]) at the next jump. Set before harts run.
+    fn watched_page(&self) -> Option<GuestPhys> {
+        None
+    }
     /// The machine's `mtime`, in ticks of its time base.
     fn time(&self) -> u64;
     /// The wires into hart `hart`.

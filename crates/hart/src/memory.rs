@@ -2,7 +2,7 @@
 //! stores work; those that cross a page are two accesses.
 
 use crate::address::{GuestPhys, GuestVirt, PAGE_SIZE};
-use crate::bus::{Bus, Width};
+use crate::bus::{Bus, Width, request};
 use crate::cause::{Cause, Exception};
 use crate::hart::{Effects, Hart};
 use crate::pmp::PageVerdict;
@@ -149,6 +149,9 @@ impl Hart {
             Width::Double => ram.store(phys, value),
         };
         if done.is_some() {
+            if bus.watched_page() == Some(phys.page()) {
+                bus.lines(self.id).request(request::YIELD);
+            }
             return Ok(());
         }
         self.counts.device_stores += 1;
@@ -214,7 +217,9 @@ impl Hart {
         if !self.csrs.pmp.allows(found.phys, bytes, access, privilege) {
             return Err(Exception::new(access.access_fault(), va));
         }
-        if let Some(offset) = bus.ram().offset(found.phys.page(), PAGE_SIZE)
+        let watched = access == Access::Store && bus.watched_page() == Some(found.phys.page());
+        if !watched
+            && let Some(offset) = bus.ram().offset(found.phys.page(), PAGE_SIZE)
             && self.csrs.pmp.page(found.phys, access, privilege) == PageVerdict::Allowed
         {
             cache.fill(access, va, offset, found.leaf_size);

@@ -148,6 +148,7 @@ impl BoardBuilder {
             clock,
             regions,
             unmapped: AtomicU64::new(0),
+            watched: AtomicU64::new(1),
             power,
             rom,
             uart,
@@ -197,6 +198,8 @@ pub struct Board {
     /// By address, without overlaps.
     regions: Vec<Region>,
     unmapped: AtomicU64,
+    /// The address of the watched page; odd for none.
+    watched: AtomicU64,
     power: Arc<PowerSwitch>,
     rom: Arc<Rom>,
     uart: Arc<Uart>,
@@ -221,6 +224,11 @@ impl Board {
     /// Guest RAM, to be shared.
     pub fn shared_ram(&self) -> &Arc<Ram> {
         &self.ram
+    }
+    /// Has harts look up after a store to the page of RAM at `address`, where a program leaves
+    /// messages for its host. One page at most; harts must not run yet.
+    pub fn watch(&self, address: GuestPhys) {
+        self.watched.store(address.page().0, Relaxed);
     }
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -343,6 +351,10 @@ impl Bus for Board {
             .device
             .store(offset, width, value & width.mask())
             .map_err(|BusFault| self.fault())
+    }
+    fn watched_page(&self) -> Option<GuestPhys> {
+        let page = self.watched.load(Relaxed);
+        (page & 1 == 0).then_some(GuestPhys(page))
     }
     fn fetch(&self, addr: GuestPhys) -> Result<u16, BusFault> {
         // Of all that is not RAM, only the boot ROM holds code.

@@ -163,10 +163,14 @@ fn assemble(
             activity: Activity::Stopped,
         })
     });
+    let htif = Htif::new(symbols, console());
+    if let Some(htif) = &htif {
+        machine.board.watch(htif.tohost());
+    }
     Ok(Vm {
         seats: seats.collect(),
         sbi: needs_sbi.then(|| Sbi::new(config.harts)),
-        htif: Htif::new(symbols, console()),
+        htif,
         semihosting: Mutex::new(semihosting),
         gate: Gate::default(),
         events,

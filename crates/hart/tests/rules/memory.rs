@@ -1,13 +1,13 @@
 //! Loads and stores: widths, alignment, pages, devices; and fetching.
 
-use ringer_hart::Mode;
-use ringer_hart::Width;
+use ringer_hart::bus::BusFault;
+use ringer_hart::{Bus, Exit, GuestPhys, HartId, Interpreter, Lines, Mode, Ram, Width};
 use ringer_isa::asm::register::*;
 use ringer_isa::csr as number;
 use ringer_isa::pte::Pte;
 use ringer_lockstep::machine::{DEVICE, ROM, register};
 
-use crate::rig::{DATA, LEAF, RAM, RAM_LEN, program, run};
+use crate::rig::{DATA, LEAF, RAM, RAM_LEN, prepared, program, run};
 
 #[test]
 fn loads_extend_as_they_say() {
@@ -249,4 +249,59 @@ fn machine_mode_borrows_the_view_of_another_mode() {
     });
     assert_eq!((rig.hart.csrs.mcause, rig.hart.csrs.mtval), (5, 0x4000));
     assert_eq!(rig.hart.x[10], 77);
+}
+
+/// A machine that wants to hear of stores to one page.
+struct Watchful {
+    machine: ringer_lockstep::Machine,
+    page: GuestPhys,
+}
+
+impl Bus for Watchful {
+    fn ram(&self) -> &Ram {
+        self.machine.ram()
+    }
+    fn load(&self, hart: HartId, addr: GuestPhys, width: Width) -> Result<u64, BusFault> {
+        self.machine.load(hart, addr, width)
+    }
+    fn store(&self, hart: HartId, at: GuestPhys, width: Width, value: u64) -> Result<(), BusFault> {
+        self.machine.store(hart, at, width, value)
+    }
+    fn watched_page(&self) -> Option<GuestPhys> {
+        Some(self.page)
+    }
+    fn time(&self) -> u64 {
+        self.machine.time()
+    }
+    fn lines(&self, hart: HartId) -> &Lines {
+        self.machine.lines(hart)
+    }
+}
+
+#[test]
+fn every_store_to_a_watched_page_is_told() {
+    let rig = prepared(|rig| {
+        let code = rig.code.li(T0, DATA).li(T1, 3);
+        let again = code.label_here();
+        // Loads go by the TLB; neither they nor stores to the next page matter.
+        code.ld(A0, 0, T0)
+            .lui(T2, 0x1000)
+            .add(T2, T2, T0)
+            .sd(T1, 0, T2)
+            .sw(T1, 4, T0)
+            .addi(T1, T1, -1)
+            .bnez(T1, again);
+    });
+    let mut hart = rig.hart;
+    let bus = Watchful {
+        machine: rig.machine,
+        page: GuestPhys(DATA),
+    };
+    let mut interpreter = Interpreter::new();
+    for left in [3u32, 2, 1] {
+        assert_eq!(interpreter.run(&mut hart, &bus, 100), Exit::Yield);
+        assert_eq!(bus.machine.read_u64(DATA) >> 32, u64::from(left));
+        assert_eq!(hart.x[6], u64::from(left) - 1, "told at the next jump");
+    }
+    assert_eq!(interpreter.run(&mut hart, &bus, 100), Exit::Budget);
 }

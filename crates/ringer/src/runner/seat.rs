@@ -48,6 +48,7 @@ impl Seat {
     pub fn turn(&mut self, vm: &Vm, budget: u64) -> Turn {
         let board = &*vm.machine.board;
         if !self.is_awake(vm) {
+            self.look_around(vm); // its last words may have been left half heard
             let timer = match self.activity {
                 Activity::Stopped => None,
                 _ => self.hart.next_timer(board),
