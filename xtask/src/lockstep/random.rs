@@ -1,10 +1,10 @@
 //! Random programs that use all modes, page tables, traps and CSRs, and always come to an end.
 
 mod body;
-pub mod code;
 mod dice;
 mod handlers;
 pub mod layout;
+mod register;
 mod tables;
 
 use super::state;

@@ -1,12 +1,16 @@
 //! The random part of a program: small groups of instructions, each of which leaves the program
 //! able to go on.
 
+use ringer_isa::asm::Ordering::Relaxed;
+use ringer_isa::asm::register::{X, ZERO};
+use ringer_isa::asm::{Assembler, Label};
 use ringer_isa::csr::{self, menvcfg, mstatus};
 use ringer_isa::table::Class;
-use ringer_isa::{Format, Insn, Op, decode};
+use ringer_isa::{Format, Insn, Op, decode, encode};
 
-use super::code::{Code, insn, register as r};
 use super::dice::Dice;
+use super::handlers::finish;
+use super::register as r;
 use super::{DELEGATED, layout, tables};
 
 /// Groups in one program.
@@ -25,7 +29,7 @@ pub fn generate(dice: &mut Dice) -> Vec<u8> {
         protects: dice.chance(40),
         locks: dice.chance(10),
         dice,
-        code: Code::new(layout::BODY),
+        code: Assembler::new(layout::BODY),
     };
     for _ in 0..GROUPS {
         body.group();
@@ -34,9 +38,9 @@ pub fn generate(dice: &mut Dice) -> Vec<u8> {
         }
     }
     // The end is asked for from whatever mode this is.
-    body.code.op(Op::Addi, r::RECOVERY, 0, 0, 0);
-    body.code.op(Op::Ecall, 0, 0, 0, 0);
-    body.code.into_bytes()
+    body.code.addi(r::RECOVERY, ZERO, 0);
+    body.code.ecall();
+    finish(body.code)
 }
 
 struct Body<'a> {
@@ -46,7 +50,7 @@ struct Body<'a> {
     /// Whether PMP entries may be locked, which in QEMU outlasts a reset.
     locks: bool,
     dice: &'a mut Dice,
-    code: Code,
+    code: Assembler,
 }
 
 impl Body<'_> {
@@ -74,16 +78,16 @@ impl Body<'_> {
     }
 
     /// A register to write: not those that handlers use.
-    fn destination(&mut self) -> u8 {
-        self.dice.below(u64::from(r::LAST_RANDOM) + 1) as u8
+    fn destination(&mut self) -> X {
+        X(self.dice.below(u64::from(r::LAST_RANDOM) + 1) as u8)
     }
 
-    fn source(&mut self) -> u8 {
-        self.dice.below(32) as u8
+    fn source(&mut self) -> X {
+        X(self.dice.below(32) as u8)
     }
 
     /// Emits `op` with random operands; the base of a memory access is `base`.
-    fn random_operands(&mut self, op: Op, base: Option<u8>) -> bool {
+    fn random_operands(&mut self, op: Op, base: Option<X>) -> bool {
         let format = op.format();
         let to_float = matches!(
             format,
@@ -121,8 +125,14 @@ impl Body<'_> {
             }
             _ => self.dice.below(0x1000) as i32 - 0x800,
         };
-        let mut insn = insn(op, rd, rs1, rs2, imm);
-        insn.rs3 = rs3;
+        let mut insn = Insn {
+            rd: rd.0,
+            rs1: rs1.0,
+            rs2: rs2.0,
+            rs3: rs3.0,
+            imm,
+            ..Insn::new(op)
+        };
         let keep = |kept: bool, field: &mut u8| {
             if !kept {
                 *field = 0;
@@ -171,7 +181,11 @@ impl Body<'_> {
         } else if op.class() == Class::Atomic {
             insn.rm = self.dice.below(4) as u8;
         }
-        self.code.push(&insn)
+        let fits = encode(&insn).is_some();
+        if fits {
+            self.code.insn(insn);
+        }
+        fits
     }
 
     /// One instruction that computes.
@@ -196,10 +210,10 @@ impl Body<'_> {
         let target = match self.dice.below(10) {
             0..4 => {
                 let page = self.dice.below(layout::DATA_PAGES);
-                self.code.address(r::SCRATCH, layout::DATA + page * 0x1000);
-                self.code
-                    .op(Op::Addi, r::OTHER, 0, 0, (offset & 0x7ff) as i32);
-                self.code.op(Op::Add, r::SCRATCH, r::SCRATCH, r::OTHER, 0);
+                let data = self.code.label_at(layout::DATA + page * 0x1000);
+                self.code.la(r::SCRATCH, data);
+                self.code.addi(r::OTHER, ZERO, (offset & 0x7ff) as i32);
+                self.code.add(r::SCRATCH, r::SCRATCH, r::OTHER);
                 return;
             }
             4..8 => layout::SMALL_PAGES + self.dice.below(layout::SMALL_COUNT) * 0x1000 + offset,
@@ -217,7 +231,7 @@ impl Body<'_> {
                 }
             }
         };
-        self.code.constant(r::SCRATCH, target);
+        self.code.li(r::SCRATCH, target);
     }
 
     /// A load, store, atomic or cache-block operation.
@@ -251,7 +265,9 @@ impl Body<'_> {
 
     /// Rounds the address in SCRATCH where QEMU has its own way with misaligned ones.
     fn align(&mut self, op: Op) {
-        let mut round = |to: i32| self.code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, -to);
+        let mut round = |to: i32| {
+            self.code.andi(r::SCRATCH, r::SCRATCH, -to);
+        };
         match op.class() {
             // A fault names the address in the register (CMO 2.5); QEMU names the block's.
             Class::CacheBlock => round(64),
@@ -259,7 +275,7 @@ impl Body<'_> {
             // and Ringer none: so stay inside 128 bytes.
             Class::Store => {
                 round(128);
-                self.code.op(Op::Ori, r::SCRATCH, r::SCRATCH, 0, 64);
+                self.code.ori(r::SCRATCH, r::SCRATCH, 64);
             }
             // QEMU calls a misaligned one a load (cause 4), the manual a store (6).
             Class::Atomic if op.format() != Format::LoadReserved => round(8),
@@ -276,18 +292,23 @@ impl Body<'_> {
         let ops = [(Op::LrW, Op::ScW), (Op::LrD, Op::ScD)];
         let (load, store) = self.dice.pick(&ops);
         let place = layout::FAR + self.dice.below(16) * 8;
-        self.code.address(r::LOOP, place);
+        let place = self.code.label_at(place);
+        self.code.la(r::LOOP, place);
         let (rd, rs) = (self.destination(), self.source());
-        self.code.op(load, rd, r::LOOP, 0, 0);
+        self.code.atomic(load, rd, ZERO, r::LOOP, Relaxed);
         match self.dice.below(6) {
-            0 => self.code.op(Op::Addi, r::LOOP, r::LOOP, 0, 8),
-            1 => self.code.op(Op::Sw, 0, r::LOOP, rs, 0),
+            0 => {
+                self.code.addi(r::LOOP, r::LOOP, 8);
+            }
+            1 => {
+                self.code.sw(rs, 0, r::LOOP);
+            }
             _ => {}
         }
         let rd = self.destination();
-        self.code.op(store, rd, r::LOOP, rs, 0);
+        self.code.atomic(store, rd, rs, r::LOOP, Relaxed);
         if self.dice.chance(30) {
-            self.code.op(store, rd, r::LOOP, rs, 0);
+            self.code.atomic(store, rd, rs, r::LOOP, Relaxed);
         }
     }
 
@@ -314,7 +335,8 @@ impl Body<'_> {
         ) || (csr::PMPCFG0..csr::PMPADDR0 + 64).contains(&number)
         {
             let rd = self.destination();
-            return self.code.read_csr(rd, number);
+            self.code.csrr(rd, number);
+            return;
         }
         if (csr::TSELECT..csr::TSELECT + 16).contains(&number) {
             return; // triggers: here there are none, which QEMU says by an exception
@@ -322,10 +344,11 @@ impl Body<'_> {
         if matches!(number, csr::MEPC | csr::SEPC) {
             // QEMU keeps bit 0, which is always 0 by the manual (3.1.14).
             let value = self.dice.interesting() & !1;
-            self.code.constant(r::SCRATCH, value);
-            self.code.write_csr(number, r::SCRATCH);
+            self.code.li(r::SCRATCH, value);
+            self.code.csrw(number, r::SCRATCH);
             let rd = self.destination();
-            return self.code.read_csr(rd, number);
+            self.code.csrr(rd, number);
+            return;
         }
         if matches!(number, csr::MSTATUS | csr::SSTATUS) {
             return self.status_access(number);
@@ -340,9 +363,14 @@ impl Body<'_> {
         ]);
         let rd = self.destination();
         let rs1 = self.source();
-        self.code.op(op, rd, rs1, 0, number.into());
+        self.code.insn(Insn {
+            rd: rd.0,
+            rs1: rs1.0,
+            imm: number.into(),
+            ..Insn::new(op)
+        });
         if !repeatable(number) {
-            self.code.op(Op::Addi, rd, 0, 0, 0);
+            self.code.addi(rd, ZERO, 0);
         }
     }
 
@@ -355,9 +383,9 @@ impl Body<'_> {
         if value & mstatus::FS != 0 {
             value |= mstatus::FS;
         }
-        self.code.constant(r::SCRATCH, value);
+        self.code.li(r::SCRATCH, value);
         let rd = self.destination();
-        self.code.op(op, rd, r::SCRATCH, 0, number.into());
+        self.code.csr(op, rd, number, r::SCRATCH);
     }
 
     /// CSRs on which the program itself depends: a random value is written and read back, then a
@@ -372,35 +400,35 @@ impl Body<'_> {
                 // Interrupts that software can raise. One is enabled at a time, since of several
                 // QEMU takes the one with the lowest number, not the most urgent (3.1.9).
                 self.code
-                    .constant(r::SCRATCH, self.dice.bits() & SUPERVISOR_INTERRUPTS);
+                    .li(r::SCRATCH, self.dice.bits() & SUPERVISOR_INTERRUPTS);
                 let rd = self.destination();
-                self.code
-                    .op(Op::Csrrw, rd, r::SCRATCH, 0, csr::MIDELEG.into());
+                self.code.csrrw(rd, csr::MIDELEG, r::SCRATCH);
                 let enable = self.dice.pick(&[csr::MIE, csr::SIE]);
                 self.code
-                    .constant(r::SCRATCH, self.dice.pick(&[0x2, 0x20, 0x200]));
-                self.code.write_csr(enable, r::SCRATCH);
+                    .li(r::SCRATCH, self.dice.pick(&[0x2, 0x20, 0x200]));
+                self.code.csrw(enable, r::SCRATCH);
                 self.code
-                    .constant(r::SCRATCH, self.dice.bits() & SUPERVISOR_INTERRUPTS);
-                self.code.write_csr(csr::MIP, r::SCRATCH);
+                    .li(r::SCRATCH, self.dice.bits() & SUPERVISOR_INTERRUPTS);
+                self.code.csrw(csr::MIP, r::SCRATCH);
                 return;
             }
             5 | 6 => {
                 let number = self.dice.pick(&[csr::MENVCFG, csr::SENVCFG]);
                 // QEMU does not look at the time again when STCE gets set.
                 let value = super::environment(self.dice) | menvcfg::STCE;
-                self.code.constant(r::SCRATCH, value);
+                self.code.li(r::SCRATCH, value);
                 let rd = self.destination();
-                self.code.op(Op::Csrrw, rd, r::SCRATCH, 0, number.into());
-                return self.code.op(Op::SfenceVma, 0, 0, 0, 0);
+                self.code.csrrw(rd, number, r::SCRATCH);
+                self.code.sfence_vma(ZERO, ZERO);
+                return;
             }
             _ => {
                 let root = tables::root(self.dice);
-                self.code.constant(r::SCRATCH, root);
+                self.code.li(r::SCRATCH, root);
                 let rd = self.destination();
-                self.code.op(Op::Csrrw, rd, r::SCRATCH, 0, csr::SATP.into());
+                self.code.csrrw(rd, csr::SATP, r::SCRATCH);
                 if self.dice.chance(50) {
-                    self.code.op(Op::SfenceVma, 0, 0, 0, 0);
+                    self.code.sfence_vma(ZERO, ZERO);
                 }
                 return;
             }
@@ -413,11 +441,11 @@ impl Body<'_> {
             csr::MTVEC | csr::STVEC => self.dice.interesting() & !2,
             _ => self.dice.interesting(),
         };
-        self.code.constant(r::SCRATCH, random);
-        self.code.write_csr(number, r::SCRATCH);
-        self.code.read_csr(rd, number);
-        self.code.constant(r::SCRATCH, good);
-        self.code.write_csr(number, r::SCRATCH);
+        self.code.li(r::SCRATCH, random);
+        self.code.csrw(number, r::SCRATCH);
+        self.code.csrr(rd, number);
+        self.code.li(r::SCRATCH, good);
+        self.code.csrw(number, r::SCRATCH);
     }
 
     /// PMP entries over the data, and locks that bind M-mode too.
@@ -427,8 +455,8 @@ impl Body<'_> {
         for index in first..(first + 2).min(15) {
             let address = (base + self.dice.below(0x800)) >> 2;
             let ones = (1 << self.dice.below(12)) - 1;
-            self.code.constant(r::SCRATCH, address | ones);
-            self.code.write_csr(csr::PMPADDR0 + index, r::SCRATCH);
+            self.code.li(r::SCRATCH, address | ones);
+            self.code.csrw(csr::PMPADDR0 + index, r::SCRATCH);
         }
         let register = csr::PMPCFG0 + first / 8 * 2;
         let shift = 8 * (first % 8);
@@ -444,36 +472,38 @@ impl Body<'_> {
         // The entry before is left alone, or TOR could reach over the code.
         let kind = self.dice.pick(&[0, 2, 3, 3]);
         config = config & !0x18 | kind << 3;
-        self.code.constant(r::SCRATCH, 0xff << shift);
-        self.code.op(Op::Csrrc, 0, r::SCRATCH, 0, register.into());
-        self.code.constant(r::SCRATCH, config << shift);
+        self.code.li(r::SCRATCH, 0xff << shift);
+        self.code.csrc(register, r::SCRATCH);
+        self.code.li(r::SCRATCH, config << shift);
         let rd = self.destination();
-        self.code.op(Op::Csrrs, rd, r::SCRATCH, 0, register.into());
+        self.code.csrrs(rd, register, r::SCRATCH);
         if first > 0 && !first.is_multiple_of(8) && self.dice.chance(20) {
             // A range between the two addresses: both are in the data.
-            self.code.constant(r::SCRATCH, 0xff << shift);
-            self.code.op(Op::Csrrc, 0, r::SCRATCH, 0, register.into());
+            self.code.li(r::SCRATCH, 0xff << shift);
+            self.code.csrc(register, r::SCRATCH);
             let below = base >> 2;
-            self.code.constant(r::SCRATCH, below);
-            self.code.write_csr(csr::PMPADDR0 + first - 1, r::SCRATCH);
-            self.code
-                .constant(r::SCRATCH, below + self.dice.below(0x200));
-            self.code.write_csr(csr::PMPADDR0 + first, r::SCRATCH);
+            self.code.li(r::SCRATCH, below);
+            self.code.csrw(csr::PMPADDR0 + first - 1, r::SCRATCH);
+            self.code.li(r::SCRATCH, below + self.dice.below(0x200));
+            self.code.csrw(csr::PMPADDR0 + first, r::SCRATCH);
             let config = 8 | self.dice.pick(&[0, 1, 3, 4, 5, 7]);
-            self.code.constant(r::SCRATCH, config << shift);
-            self.code.op(Op::Csrrs, 0, r::SCRATCH, 0, register.into());
+            self.code.li(r::SCRATCH, config << shift);
+            self.code.csrs(register, r::SCRATCH);
         }
     }
 
-    /// Sets RECOVERY to the place after the group; filled in by the caller.
-    fn recovery(&mut self) -> super::code::Hole {
-        self.code.address_later(r::RECOVERY)
+    /// Sets RECOVERY to the place after the group; bound by the caller.
+    fn recovery(&mut self) -> Label {
+        let after = self.code.label();
+        self.code.la(r::RECOVERY, after);
+        after
     }
 
     /// Down by `mret` or `sret`, or up by `ecall`.
     fn change_mode(&mut self) {
         if self.dice.chance(30) {
-            return self.code.op(Op::Ecall, 0, 0, 0, 0);
+            self.code.ecall();
+            return;
         }
         let recovery = self.recovery();
         let by_mret = self.dice.chance(70);
@@ -482,23 +512,22 @@ impl Body<'_> {
         } else {
             (csr::SSTATUS, csr::SEPC, SPP, Op::Sret)
         };
-        let target = self.code.address_later(r::OTHER);
+        let target = self.code.label();
+        self.code.la(r::OTHER, target);
         let user = self.dice.chance(40);
         if user && self.dice.chance(80) {
-            self.code.constant(r::SCRATCH, layout::USER_ALIAS);
-            self.code.op(Op::Or, r::OTHER, r::OTHER, r::SCRATCH, 0);
+            self.code.li(r::SCRATCH, layout::USER_ALIAS);
+            self.code.or(r::OTHER, r::OTHER, r::SCRATCH);
         }
-        self.code.write_csr(pc, r::OTHER);
-        self.code.constant(r::SCRATCH, field);
-        self.code.op(Op::Csrrc, 0, r::SCRATCH, 0, status.into());
+        self.code.csrw(pc, r::OTHER);
+        self.code.li(r::SCRATCH, field);
+        self.code.csrc(status, r::SCRATCH);
         if !user {
-            self.code.constant(r::SCRATCH, field & (1 << 11 | SPP));
-            self.code.op(Op::Csrrs, 0, r::SCRATCH, 0, status.into());
+            self.code.li(r::SCRATCH, field & (1 << 11 | SPP));
+            self.code.csrs(status, r::SCRATCH);
         }
-        self.code.op(ret, 0, 0, 0, 0);
-        let here = self.code.here();
-        self.code.fill(target, here);
-        self.code.fill(recovery, here);
+        self.code.op(ret);
+        self.code.bind(target).bind(recovery);
     }
 
     /// Jumps and branches forward, to good and to strange places.
@@ -507,19 +536,19 @@ impl Body<'_> {
         let rd = self.destination();
         match self.dice.below(5) {
             0 => {
-                let jump = self.code.jump_later(Op::Jal, rd, 0, 0);
+                let target = self.code.label();
+                self.code.jal(rd, target);
                 self.several(3);
-                let here = self.code.here();
-                self.code.fill(jump, here);
+                self.code.bind(target);
             }
             1 | 2 => {
                 let branches = [Op::Beq, Op::Bne, Op::Blt, Op::Bge, Op::Bltu, Op::Bgeu];
                 let op = self.dice.pick(&branches);
                 let (rs1, rs2) = (self.source(), self.source());
-                let branch = self.code.jump_later(op, 0, rs1, rs2);
+                let target = self.code.label();
+                self.code.branch(op, rs1, rs2, target);
                 self.several(3);
-                let here = self.code.here();
-                self.code.fill(branch, here);
+                self.code.bind(target);
             }
             3 => {
                 let page = self.dice.below(layout::SMALL_COUNT);
@@ -529,8 +558,8 @@ impl Body<'_> {
                     _ => self.dice.below(0x1000),
                 };
                 let target = layout::SMALL_PAGES + page * 0x1000 + offset;
-                self.code.constant(r::SCRATCH, target);
-                self.code.op(Op::Jalr, rd, r::SCRATCH, 0, 0);
+                self.code.li(r::SCRATCH, target);
+                self.code.jalr(rd, 0, r::SCRATCH);
             }
             _ => {
                 let target = match self.dice.below(3) {
@@ -538,26 +567,23 @@ impl Body<'_> {
                     1 => layout::CALLED + self.dice.below(0x800) + layout::USER_ALIAS,
                     _ => self.dice.interesting() | 1 << 36,
                 };
-                self.code.constant(r::SCRATCH, target);
-                self.code.op(Op::Jalr, rd, r::SCRATCH, 0, 0);
+                self.code.li(r::SCRATCH, target);
+                self.code.jalr(rd, 0, r::SCRATCH);
             }
         }
-        let here = self.code.here();
-        self.code.fill(recovery, here);
+        self.code.bind(recovery);
     }
 
     /// A loop that runs a few times.
     fn repeat(&mut self) {
         let rounds = self.dice.below(6) as i32 + 1;
-        self.code.op(Op::Addi, r::LOOP, 0, 0, rounds);
-        let start = self.code.here();
+        self.code.addi(r::LOOP, ZERO, rounds);
+        let start = self.code.label_here();
         self.several(4);
         if self.dice.chance(50) {
             self.plain_access();
         }
-        self.code.op(Op::Addi, r::LOOP, r::LOOP, 0, -1);
-        let back = self.code.jump_later(Op::Bne, 0, r::LOOP, 0);
-        self.code.fill(back, start);
+        self.code.addi(r::LOOP, r::LOOP, -1).bnez(r::LOOP, start);
     }
 
     /// Compressed instructions, legal and not.
@@ -574,10 +600,9 @@ impl Body<'_> {
                 }
                 self.place();
                 self.align(insn.op);
-                self.code.op(Op::Addi, insn.rs1, r::SCRATCH, 0, 0);
-                self.code.raw(&bits.to_le_bytes());
+                self.code.mv(X(insn.rs1), r::SCRATCH).half(bits);
             } else if insn.is_none_or(|insn| self.harmless(&insn)) {
-                self.code.raw(&bits.to_le_bytes());
+                self.code.half(bits);
             }
         }
     }
@@ -593,7 +618,7 @@ impl Body<'_> {
             op.row().bits ^ (flips as u32 & !3)
         };
         if bits & 3 == 3 && decode(bits).is_none_or(|insn| self.harmless(&insn)) {
-            self.code.raw(&bits.to_le_bytes());
+            self.code.word(bits);
         }
     }
 
@@ -636,12 +661,12 @@ impl Body<'_> {
         let recovery = self.recovery();
         let (rs1, rs2) = (self.source(), self.source());
         match op.format() {
-            Format::AddressFence | Format::GuestStore => self.code.op(op, 0, rs1, rs2, 0),
-            Format::GuestLoad => self.code.op(op, 0, rs1, 0, 0),
-            _ => self.code.op(op, 0, 0, 0, 0),
-        }
-        let here = self.code.here();
-        self.code.fill(recovery, here);
+            Format::AddressFence => self.code.address_fence(op, rs1, rs2),
+            Format::GuestStore => self.code.store(op, rs2, 0, rs1),
+            Format::GuestLoad => self.code.unary(op, ZERO, rs1),
+            _ => self.code.op(op),
+        };
+        self.code.bind(recovery);
     }
 }
 

@@ -1,10 +1,12 @@
 //! The fixed parts of a generated program: prologue, trap handlers, the end.
 
+use ringer_isa::asm::Assembler;
+use ringer_isa::asm::register::{F, X, ZERO};
 use ringer_isa::{Op, csr};
 use ringer_machine::memory_map;
 
-use super::code::{Code, register as r};
 use super::layout;
+use super::register as r;
 
 /// A trap handler for each mode, which logs the trap and goes on behind the instruction.
 struct Rules {
@@ -44,192 +46,193 @@ const MPP: u64 = 3 << 11;
 /// The prologue: handlers in place, all memory open by the last PMP entry, registers loaded.
 /// `setup` are CSRs with the values to write before `mstatus`.
 pub fn prologue(setup: &[(u16, u64)]) -> Vec<u8> {
-    let mut code = Code::new(layout::BASE);
+    let mut code = Assembler::new(layout::BASE);
     for &(number, value) in setup {
-        code.constant(r::SCRATCH, value);
-        code.write_csr(number, r::SCRATCH);
+        code.li(r::SCRATCH, value);
+        code.csrw(number, r::SCRATCH);
     }
     // After a reset QEMU's timer is due.
-    code.constant(r::SCRATCH, MTIMECMP);
-    code.constant(r::OTHER, u64::MAX);
-    code.op(Op::Sd, 0, r::SCRATCH, r::OTHER, 0);
+    code.li(r::SCRATCH, MTIMECMP);
+    code.li(r::OTHER, u64::MAX);
+    code.sd(r::OTHER, 0, r::SCRATCH);
     // The floating-point unit must be on for its registers to be loaded.
-    code.constant(r::SCRATCH, 3 << 13);
-    code.write_csr(csr::MSTATUS, r::SCRATCH);
-    code.write_csr(csr::FCSR, 0);
-    code.address(r::KEPT, layout::REGISTERS);
+    code.li(r::SCRATCH, 3 << 13);
+    code.csrw(csr::MSTATUS, r::SCRATCH);
+    code.csrw(csr::FCSR, ZERO);
+    let registers = code.label_at(layout::REGISTERS);
+    code.la(r::KEPT, registers);
     for index in 0..32 {
-        code.op(Op::Fld, index, r::KEPT, 0, 256 + 8 * i32::from(index));
+        code.load(Op::Fld, F(index), 256 + 8 * i32::from(index), r::KEPT);
     }
-    for index in 1..r::KEPT {
-        code.op(Op::Ld, index, r::KEPT, 0, 8 * i32::from(index));
+    for index in 1..r::KEPT.0 {
+        code.ld(X(index), 8 * i32::from(index), r::KEPT);
     }
-    code.address(r::KEPT, layout::KEPT);
-    code.address(r::RECOVERY, layout::BODY);
-    code.op(Op::Jalr, 0, r::RECOVERY, 0, 0);
-    code.into_bytes()
+    let (kept, body) = (code.label_at(layout::KEPT), code.label_at(layout::BODY));
+    code.la(r::KEPT, kept);
+    code.la(r::RECOVERY, body);
+    code.jalr(ZERO, 0, r::RECOVERY);
+    finish(code)
 }
 
 /// The end: turns on the spot.
 pub fn end() -> Vec<u8> {
-    let mut code = Code::new(layout::END);
-    code.op(Op::Jal, 0, 0, 0, 0);
-    code.into_bytes()
+    let mut code = Assembler::new(layout::END);
+    let here = code.label_here();
+    code.j(here);
+    finish(code)
 }
 
 /// Jumps for vectored mode, all to what comes after them.
-fn vectors(code: &mut Code) {
-    let handler = code.here() + 4 * 16;
+fn vectors(code: &mut Assembler) {
+    let handler = code.label();
     for _ in 0..16 {
-        let jump = code.jump_later(Op::Jal, 0, 0, 0);
-        code.fill(jump, handler);
+        code.j(handler);
     }
+    code.bind(handler);
 }
 
 /// Writes the trap down; leaves the log's next place in SCRATCH and its end in OTHER.
-fn log(code: &mut Code, rules: &Rules) {
-    code.op(Op::Ld, r::SCRATCH, r::KEPT, 0, rules.kept);
-    code.op(Op::Sd, 0, r::SCRATCH, r::OTHER, 0);
+fn log(code: &mut Assembler, rules: &Rules) {
+    code.ld(r::SCRATCH, rules.kept, r::KEPT);
+    code.sd(r::OTHER, 0, r::SCRATCH);
     // The value of an illegal instruction is left out: QEMU has it wrong for `mret`.
-    code.read_csr(r::OTHER, rules.cause);
-    code.op(Op::Sd, 0, r::SCRATCH, r::OTHER, 8);
-    code.op(Op::Addi, r::OTHER, r::OTHER, 0, -2);
-    let legal = code.jump_later(Op::Bne, 0, r::OTHER, 0);
-    code.write_csr(rules.value, 0);
-    let here = code.here();
-    code.fill(legal, here);
+    code.csrr(r::OTHER, rules.cause);
+    code.sd(r::OTHER, 8, r::SCRATCH);
+    code.addi(r::OTHER, r::OTHER, -2);
+    let legal = code.label();
+    code.bnez(r::OTHER, legal);
+    code.csrw(rules.value, ZERO);
+    code.bind(legal);
     for (index, number) in [rules.pc, rules.value].into_iter().enumerate() {
-        code.read_csr(r::OTHER, number);
-        code.op(Op::Sd, 0, r::SCRATCH, r::OTHER, 16 + 8 * index as i32);
+        code.csrr(r::OTHER, number);
+        code.sd(r::OTHER, 16 + 8 * index as i32, r::SCRATCH);
     }
-    code.op(Op::Addi, r::SCRATCH, r::SCRATCH, 0, 32);
-    code.op(Op::Sd, 0, r::KEPT, r::SCRATCH, rules.kept);
-    code.op(Op::Ld, r::OTHER, r::KEPT, 0, rules.kept + 8);
+    code.addi(r::SCRATCH, r::SCRATCH, 32);
+    code.sd(r::SCRATCH, rules.kept, r::KEPT);
+    code.ld(r::OTHER, rules.kept + 8, r::KEPT);
 }
 
 /// `register` as a physical address in the image, whichever alias it was. Uses `other`.
-fn physical(code: &mut Code, register: u8, other: u8) {
-    code.op(Op::Andi, register, register, 0, -2);
-    code.op(Op::Slli, register, register, 0, 40);
-    code.op(Op::Srli, register, register, 0, 40);
-    code.op(Op::Addi, other, 0, 0, 1);
-    code.op(Op::Slli, other, other, 0, 31);
-    code.op(Op::Or, register, register, other, 0);
+fn physical(code: &mut Assembler, register: X, other: X) {
+    code.andi(register, register, -2);
+    code.slli(register, register, 40);
+    code.srli(register, register, 40);
+    code.addi(other, ZERO, 1);
+    code.slli(other, other, 31);
+    code.or(register, register, other);
 }
 
 /// Moves the saved program counter past the instruction there, and returns by `ret`.
-fn skip(code: &mut Code, rules: &Rules, ret: Op) {
-    code.read_csr(r::SCRATCH, rules.pc);
+fn skip(code: &mut Assembler, rules: &Rules, ret: Op) {
+    code.csrr(r::SCRATCH, rules.pc);
     physical(code, r::SCRATCH, r::OTHER);
-    code.op(Op::Lhu, r::SCRATCH, r::SCRATCH, 0, 0);
-    code.op(Op::Andi, r::SCRATCH, r::SCRATCH, 0, 3);
-    code.op(Op::Sltiu, r::SCRATCH, r::SCRATCH, 0, 3);
-    code.op(Op::Xori, r::SCRATCH, r::SCRATCH, 0, 1);
-    code.op(Op::Slli, r::SCRATCH, r::SCRATCH, 0, 1);
-    code.op(Op::Addi, r::SCRATCH, r::SCRATCH, 0, 2);
-    code.read_csr(r::OTHER, rules.pc);
-    code.op(Op::Add, r::OTHER, r::OTHER, r::SCRATCH, 0);
-    code.write_csr(rules.pc, r::OTHER);
-    code.op(ret, 0, 0, 0, 0);
+    code.lhu(r::SCRATCH, 0, r::SCRATCH);
+    code.andi(r::SCRATCH, r::SCRATCH, 3);
+    code.sltiu(r::SCRATCH, r::SCRATCH, 3);
+    code.xori(r::SCRATCH, r::SCRATCH, 1);
+    code.slli(r::SCRATCH, r::SCRATCH, 1);
+    code.addi(r::SCRATCH, r::SCRATCH, 2);
+    code.csrr(r::OTHER, rules.pc);
+    code.add(r::OTHER, r::OTHER, r::SCRATCH);
+    code.csrw(rules.pc, r::OTHER);
+    code.op(ret);
 }
 
 /// Interrupts are logged and turned off. Expects the cause in OTHER.
-fn interrupt(code: &mut Code, rules: &Rules, ret: Op) {
-    let exception = code.jump_later(Op::Bge, 0, r::OTHER, 0);
-    code.write_csr(rules.enable, 0);
-    code.op(ret, 0, 0, 0, 0);
-    let here = code.here();
-    code.fill(exception, here);
+fn interrupt(code: &mut Assembler, rules: &Rules, ret: Op) {
+    let exception = code.label();
+    code.bge(r::OTHER, ZERO, exception);
+    code.csrw(rules.enable, ZERO);
+    code.op(ret);
+    code.bind(exception);
 }
 
 /// M-mode's handler. An `ecall` goes on behind itself in M-mode, a failed fetch at RECOVERY.
 pub fn machine() -> Vec<u8> {
-    let mut code = Code::new(layout::MACHINE_HANDLER);
+    let mut code = Assembler::new(layout::MACHINE_HANDLER);
     let rules = &MACHINE;
     vectors(&mut code);
     // Loads and stores must be M-mode's own from here on.
-    code.op(Op::Lui, r::OTHER, 0, 0, MPRV);
-    code.op(Op::Csrrc, r::OTHER, r::OTHER, 0, csr::MSTATUS.into());
+    code.lui(r::OTHER, MPRV);
+    code.csrrc(r::OTHER, csr::MSTATUS, r::OTHER);
     log(&mut code, rules);
-    let room = code.jump_later(Op::Bltu, 0, r::SCRATCH, r::OTHER);
-    let full = code.jump_later(Op::Jal, 0, 0, 0);
-    code.fill(full, layout::END);
-    let here = code.here();
-    code.fill(room, here);
+    let end = code.label_at(layout::END);
+    let room = code.label();
+    code.bltu(r::SCRATCH, r::OTHER, room).j(end);
+    code.bind(room);
 
-    code.read_csr(r::OTHER, rules.cause);
+    code.csrr(r::OTHER, rules.cause);
     interrupt(&mut code, rules, Op::Mret);
 
     // Causes 0, 1 and 12: nothing could be fetched.
-    code.op(Op::Sltiu, r::SCRATCH, r::OTHER, 0, 2);
-    let at_once = code.jump_later(Op::Bne, 0, r::SCRATCH, 0);
-    code.op(Op::Addi, r::SCRATCH, r::OTHER, 0, -12);
-    let other = code.jump_later(Op::Bne, 0, r::SCRATCH, 0);
-    let fetch = code.here();
-    code.fill(at_once, fetch);
-    code.op(Op::Addi, r::SCRATCH, r::RECOVERY, 0, 0);
+    code.sltiu(r::SCRATCH, r::OTHER, 2);
+    let (at_once, other) = (code.label(), code.label());
+    code.bnez(r::SCRATCH, at_once);
+    code.addi(r::SCRATCH, r::OTHER, -12);
+    code.bnez(r::SCRATCH, other);
+    code.bind(at_once);
+    code.mv(r::SCRATCH, r::RECOVERY);
     physical(&mut code, r::SCRATCH, r::OTHER);
-    code.write_csr(csr::MEPC, r::SCRATCH);
-    code.constant(r::SCRATCH, MPP);
-    code.op(Op::Csrrs, 0, r::SCRATCH, 0, csr::MSTATUS.into());
-    code.op(Op::Mret, 0, 0, 0, 0);
+    code.csrw(csr::MEPC, r::SCRATCH);
+    code.li(r::SCRATCH, MPP);
+    code.csrs(csr::MSTATUS, r::SCRATCH);
+    code.mret();
 
     // Causes 8 to 11: an ecall.
-    let here = code.here();
-    code.fill(other, here);
-    code.op(Op::Addi, r::SCRATCH, r::OTHER, 0, -8);
-    code.op(Op::Sltiu, r::SCRATCH, r::SCRATCH, 0, 4);
-    let plain = code.jump_later(Op::Beq, 0, r::SCRATCH, 0);
-    let goes_on = code.jump_later(Op::Bne, 0, r::RECOVERY, 0);
-    let over = code.jump_later(Op::Jal, 0, 0, 0);
-    code.fill(over, layout::END);
-    let here = code.here();
-    code.fill(goes_on, here);
-    code.read_csr(r::SCRATCH, csr::MEPC);
+    code.bind(other);
+    code.addi(r::SCRATCH, r::OTHER, -8);
+    code.sltiu(r::SCRATCH, r::SCRATCH, 4);
+    let (plain, goes_on) = (code.label(), code.label());
+    code.beqz(r::SCRATCH, plain);
+    code.bnez(r::RECOVERY, goes_on).j(end);
+    code.bind(goes_on);
+    code.csrr(r::SCRATCH, csr::MEPC);
     physical(&mut code, r::SCRATCH, r::OTHER);
-    code.write_csr(csr::MEPC, r::SCRATCH);
-    code.constant(r::SCRATCH, MPP);
-    code.op(Op::Csrrs, 0, r::SCRATCH, 0, csr::MSTATUS.into());
+    code.csrw(csr::MEPC, r::SCRATCH);
+    code.li(r::SCRATCH, MPP);
+    code.csrs(csr::MSTATUS, r::SCRATCH);
 
-    let here = code.here();
-    code.fill(plain, here);
+    code.bind(plain);
     skip(&mut code, rules, Op::Mret);
-    code.into_bytes()
+    finish(code)
 }
 
 /// S-mode's handler. An `ecall` that asks for the end is passed on to M-mode.
 pub fn supervisor() -> Vec<u8> {
-    let mut code = Code::new(layout::SUPERVISOR_HANDLER);
+    let mut code = Assembler::new(layout::SUPERVISOR_HANDLER);
     let rules = &SUPERVISOR;
     vectors(&mut code);
-    code.read_csr(r::OTHER, rules.status);
+    code.csrr(r::OTHER, rules.status);
     log(&mut code, rules);
-    let room = code.jump_later(Op::Bltu, 0, r::SCRATCH, r::OTHER);
-    let finish = code.here();
-    code.op(Op::Addi, r::RECOVERY, 0, 0, 0);
-    code.op(Op::Ecall, 0, 0, 0, 0);
-    let here = code.here();
-    code.fill(room, here);
+    let room = code.label();
+    code.bltu(r::SCRATCH, r::OTHER, room);
+    let give_up = code.label_here();
+    code.addi(r::RECOVERY, ZERO, 0);
+    code.ecall();
+    code.bind(room);
 
-    let goes_on = code.jump_later(Op::Bne, 0, r::RECOVERY, 0);
-    let over = code.jump_later(Op::Jal, 0, 0, 0);
-    code.fill(over, finish);
-    let here = code.here();
-    code.fill(goes_on, here);
+    let goes_on = code.label();
+    code.bnez(r::RECOVERY, goes_on).j(give_up);
+    code.bind(goes_on);
 
-    code.read_csr(r::OTHER, rules.cause);
+    code.csrr(r::OTHER, rules.cause);
     interrupt(&mut code, rules, Op::Sret);
     skip(&mut code, rules, Op::Sret);
-    code.into_bytes()
+    finish(code)
 }
 
 /// The page of code that strange addresses lead to: returns to RECOVERY from wherever it is
 /// entered, halfwords too.
 pub fn called() -> Vec<u8> {
-    let mut code = Code::new(layout::CALLED);
+    let mut code = Assembler::new(layout::CALLED);
     while code.here() < layout::CODE_END {
-        code.raw(&0x0001u16.to_le_bytes()); // c.nop
-        code.raw(&0x8f82u16.to_le_bytes()); // c.jr t6
+        code.half(0x0001); // c.nop
+        code.half(0x8f82); // c.jr t6
     }
-    code.into_bytes()
+    finish(code)
+}
+
+/// The bytes of code, all of whose operands fit and whose jumps reach.
+pub fn finish(code: Assembler) -> Vec<u8> {
+    code.finish().expect("generated code is well-formed")
 }
