@@ -10,9 +10,20 @@ use crate::config::VmConfig;
 use crate::exit::Failure;
 use crate::loader::{self, ElfImage, Payload, Symbols};
 use crate::machine::boot_seed;
+use crate::snapshot::{Reader, SnapshotError, Writer};
 
 /// Kernels with fixed places are put here when they may be moved: behind the room for firmware.
 const KERNEL_BASE: GuestPhys = GuestPhys(RAM_BASE.0 + (2 << 20));
+
+/// Names of the parts of a saved machine that hold what it was booted from.
+mod part {
+    pub const FIRMWARE: &str = "boot-firmware";
+    pub const KERNEL: &str = "boot-kernel";
+    pub const INITRD: &str = "boot-initrd";
+}
+
+/// What a saved payload takes beside its bytes: addresses and sizes of its segments.
+const PAYLOAD_OVERHEAD: u64 = 64 << 10;
 
 /// Everything that is put into RAM, kept for the guest's resets.
 pub struct BootFiles {
@@ -79,6 +90,54 @@ impl BootFiles {
             deterministic: config.deterministic,
             semihosting: config.semihosting,
         }
+    }
+    /// Writes them into a saved machine, which then can be reset without the files.
+    pub fn save(&self, writer: &mut Writer) -> Result<(), SnapshotError> {
+        for (name, payload) in [
+            (part::FIRMWARE, &self.firmware),
+            (part::KERNEL, &self.kernel),
+        ] {
+            if let Some(payload) = payload {
+                writer.part(name, &ringer_hart::persist::encode(payload))?;
+            }
+        }
+        self.initrd
+            .iter()
+            .try_for_each(|bytes| writer.part(part::INITRD, bytes))
+    }
+    /// Reads them from a saved machine whose description `config` has adopted. There are none
+    /// in machines that older versions of Ringer saved.
+    pub fn restore(reader: &Reader, config: &VmConfig) -> Result<Option<Self>, SnapshotError> {
+        let payload = |name| -> Result<Option<Payload>, SnapshotError> {
+            let limit = config.memory.saturating_add(PAYLOAD_OVERHEAD);
+            let bytes = reader.optional_part(name, limit)?;
+            let Some(bytes) = bytes else {
+                return Ok(None);
+            };
+            let payload = ringer_hart::persist::decode("a boot file", &bytes)
+                .map_err(|error| reader.damaged(format_args!("{name}: {error}")))?;
+            match payload {
+                Payload::Elf(elf) if !elf.fits(config.memory) => {
+                    Err(reader.damaged(format_args!("{name} does not fit into RAM")))
+                }
+                payload => Ok(Some(payload)),
+            }
+        };
+        let files = Self {
+            firmware: payload(part::FIRMWARE)?,
+            kernel: payload(part::KERNEL)?,
+            initrd: reader.optional_part(part::INITRD, config.memory)?,
+            command_line: config.append.clone(),
+            deterministic: config.deterministic,
+            semihosting: config.semihosting,
+        };
+        if files.firmware.is_none() && files.kernel.is_none() {
+            return Ok(None);
+        }
+        if files.needs_sbi() != reader.machine().sbi {
+            return Err(reader.damaged("its boot files are not those of its description"));
+        }
+        Ok(Some(files))
     }
     /// The symbols by which a test program talks to its host.
     pub fn symbols(&self) -> Symbols {

@@ -94,7 +94,7 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
         }
         Origin::Saved(reader) => {
             state::restore(&vm, &reader)?;
-            None
+            BootFiles::restore(&reader, &config).map_err(Failure::monitor)?
         }
     };
     signals::watch(events.clone())?;
@@ -210,7 +210,7 @@ struct Conductor {
     vm: Arc<Vm>,
     config: VmConfig,
     symbols: Symbols,
-    /// For the guest's resets; a resumed machine has none.
+    /// For the guest's resets; machines that older versions saved have none.
     files: Option<BootFiles>,
     /// When waiting ends: `--timeout`, or the grace after the guest was asked to power off.
     deadline: Option<Instant>,
@@ -293,7 +293,8 @@ impl Conductor {
         }
         let Some(files) = &self.files else {
             return Ok(Some(Outcome::Crashed(
-                "it asked for a reset, and a resumed machine does not have its kernel's file"
+                "it asked for a reset, and an older Ringer saved it without its kernel; save it \
+                 again after a new start"
                     .to_string(),
             )));
         };
@@ -308,9 +309,9 @@ impl Conductor {
     }
 
     fn save(&mut self, dir: &Path) -> Result<Outcome, Failure> {
-        let (config, symbols) = (&self.config, &self.symbols);
+        let (config, symbols, files) = (&self.config, &self.symbols, self.files.as_ref());
         self.threads
-            .while_still(|vm| state::save(vm, config, symbols, dir))
+            .while_still(|vm| state::save(vm, config, symbols, files, dir))
             .ok_or_else(|| {
                 Failure::monitor("a hart does not stop, so the machine was not saved")
             })??;

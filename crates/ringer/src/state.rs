@@ -6,6 +6,7 @@ use std::path::Path;
 use ringer_hart::persist::Persist;
 use ringer_hart::{Bus, Hart};
 
+use crate::boot::BootFiles;
 use crate::config::{DiskSpec, VmConfig};
 use crate::disk;
 use crate::exit::Failure;
@@ -37,7 +38,13 @@ struct HartPart {
 }
 
 /// Saves a machine whose harts stand still.
-pub fn save(vm: &Vm, config: &VmConfig, symbols: &Symbols, dir: &Path) -> Result<(), Failure> {
+pub fn save(
+    vm: &Vm,
+    config: &VmConfig,
+    symbols: &Symbols,
+    files: Option<&BootFiles>,
+    dir: &Path,
+) -> Result<(), Failure> {
     let mut writer = Writer::new(dir).map_err(Failure::monitor)?;
     let board = &vm.machine.board;
     for (number, seat) in vm.seats.iter().enumerate() {
@@ -58,6 +65,9 @@ pub fn save(vm: &Vm, config: &VmConfig, symbols: &Symbols, dir: &Path) -> Result
         writer
             .part(part::SBI, &sbi.save())
             .map_err(Failure::monitor)?;
+    }
+    if let Some(files) = files {
+        files.save(&mut writer).map_err(Failure::monitor)?;
     }
     let ram = board.ram();
     writer

@@ -40,6 +40,30 @@ fn a_saved_machine_goes_on_in_a_new_process() {
 }
 
 #[test]
+fn a_resumed_guest_can_reboot_without_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let ran = start_and_save(&first, &[], b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    // What was resumed can be saved again, and that too still has what it needs.
+    let resume = |from: &Path, extra: &[&str], input: &[u8]| {
+        let args = [&["run", "--restore", from.to_str().unwrap()], extra].concat();
+        ringer_typing(&args, input)
+    };
+    let to = second.to_str().unwrap();
+    let ran = resume(&first, &["--timeout", "2", "--save", to], b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let ran = resume(&second, &["--timeout", "15"], b"reboot\r");
+    assert_eq!(
+        ran.stdout.matches("This is a small kernel").count(),
+        1,
+        "{ran:?}"
+    );
+    let ran = resume(&second, &["--timeout", "60", "--resets", "0"], b"reboot\r");
+    assert_eq!(ran.status, 102, "{ran:?}");
+}
+
+#[test]
 fn damaged_and_strange_state_is_refused_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("vm");
@@ -54,7 +78,14 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
             "20",
         ])
     };
-    for name in ["board", "hart0", "memory", "sbi", "manifest.toml"] {
+    for name in [
+        "board",
+        "boot-kernel",
+        "hart0",
+        "memory",
+        "sbi",
+        "manifest.toml",
+    ] {
         let path = saved.join(name);
         let good = fs::read(&path).unwrap();
         let mut flipped = good.clone();
@@ -68,7 +99,7 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
         fs::write(&path, good).unwrap();
     }
     // Consistent in itself, but not a machine: the checksums are right, the content is noise.
-    for name in ["board", "hart0", "sbi"] {
+    for name in ["board", "boot-kernel", "hart0", "sbi"] {
         let path = saved.join(name);
         let good = fs::read(&path).unwrap();
         let noise: Vec<u8> = good.iter().map(|byte| byte ^ 0x5a).collect();

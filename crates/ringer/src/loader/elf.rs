@@ -7,39 +7,62 @@ use ::elf::endian::LittleEndian;
 use super::Refusal;
 
 /// A program made of segments.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 pub struct ElfImage {
     /// What goes where, by physical address.
+    #[n(0)]
     pub segments: Vec<Segment>,
     /// The physical address of the first instruction.
+    #[n(1)]
     pub entry: u64,
     /// Whether it may be moved as a whole, by a multiple of the page size.
+    #[n(2)]
     pub relocatable: bool,
     /// The symbols by which test programs talk to a simulator.
+    #[n(3)]
     pub symbols: Symbols,
 }
 
+impl ElfImage {
+    /// Whether its segments together need no more than `limit` bytes, as [`parse`] ensures.
+    pub fn fits(&self, limit: u64) -> bool {
+        self.segments.len() <= MAX_SEGMENTS
+            && self
+                .segments
+                .iter()
+                .try_fold(limit, |room, segment| room.checked_sub(segment.size))
+                .is_some()
+    }
+}
+
 /// One loadable piece.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 pub struct Segment {
     /// The physical address.
+    #[n(0)]
     pub address: u64,
     /// What the file holds; the rest is zero.
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub bytes: Vec<u8>,
     /// The size in memory, at least that of `bytes`.
+    #[n(2)]
     pub size: u64,
 }
 
 /// Physical addresses of well-known symbols.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, minicbor::Encode, minicbor::Decode)]
 pub struct Symbols {
     /// HTIF, from the program.
+    #[n(0)]
     pub tohost: Option<u64>,
     /// HTIF, to the program.
+    #[n(1)]
     pub fromhost: Option<u64>,
     /// Start of the conformance signature.
+    #[n(2)]
     pub begin_signature: Option<u64>,
     /// End of the conformance signature.
+    #[n(3)]
     pub end_signature: Option<u64>,
 }
 
@@ -66,8 +89,8 @@ fn machine_name(machine: u16) -> String {
     name.to_string()
 }
 
-/// Reads an ELF file, trusting nothing in it.
-pub fn parse(bytes: &[u8]) -> Result<ElfImage, Refusal> {
+/// Reads an ELF file, trusting nothing in it; its content may have up to `limit` bytes.
+pub fn parse(bytes: &[u8], limit: u64) -> Result<ElfImage, Refusal> {
     let damaged = |error: &dyn std::fmt::Display| format!("is a damaged ELF file ({error})");
     match bytes.get(4) {
         Some(2) => {}
@@ -99,6 +122,7 @@ pub fn parse(bytes: &[u8]) -> Result<ElfImage, Refusal> {
         .segments()
         .ok_or_else(|| damaged(&"it has no program headers"))?;
     let mut segments = Vec::new();
+    let mut room = limit;
     // Physical minus virtual, for the entry and the symbols.
     let mut map: Vec<(u64, u64, u64)> = Vec::new();
     for program in table
@@ -117,6 +141,11 @@ pub fn parse(bytes: &[u8]) -> Result<ElfImage, Refusal> {
         let data = file
             .segment_data(&program)
             .map_err(|_| damaged(&"it is truncated: a segment ends beyond the file's end"))?;
+        // Many segments may name the same bytes or places; all that is copied and cleared must
+        // not exceed RAM.
+        room = room
+            .checked_sub(program.p_memsz)
+            .ok_or("holds more than fits into the guest's RAM; give more with --memory")?;
         segments.push(Segment {
             address: program.p_paddr,
             bytes: data.to_vec(),

@@ -3,13 +3,16 @@
 use super::{Refusal, word32, word64};
 
 /// A flat kernel with its header's wishes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 pub struct LinuxImage {
     /// The file's bytes; the first is the entry point.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub bytes: Vec<u8>,
     /// Where it wants to be, from the start of RAM.
+    #[n(1)]
     pub text_offset: u64,
     /// How much memory it needs from there, at least the length of `bytes`.
+    #[n(2)]
     pub size: u64,
 }
 

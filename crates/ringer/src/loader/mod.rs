@@ -18,14 +18,17 @@ use crate::size::Size;
 const TEXT_LIMIT: u64 = 1 << 20;
 
 /// A file that is ready to be placed in guest memory.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 pub enum Payload {
     /// An ELF program: it says itself where its parts go.
-    Elf(ElfImage),
+    #[n(0)]
+    Elf(#[n(0)] ElfImage),
     /// A flat Linux kernel.
-    Image(LinuxImage),
+    #[n(1)]
+    Image(#[n(0)] LinuxImage),
     /// Bytes for the start of RAM.
-    Raw(Vec<u8>),
+    #[n(2)]
+    Raw(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Why a file cannot be used.
@@ -169,7 +172,7 @@ const MAX_LAYERS: u32 = 3;
 fn recognise(mut bytes: Vec<u8>, limit: u64) -> Result<Result<Payload, Vec<u8>>, Refusal> {
     for _ in 0..=MAX_LAYERS {
         if elf::is_elf(&bytes) {
-            return elf::parse(&bytes).map(|elf| Ok(Payload::Elf(elf)));
+            return elf::parse(&bytes, limit).map(|elf| Ok(Payload::Elf(elf)));
         }
         if image::is_image(&bytes) {
             return image::parse(bytes).map(|image| Ok(Payload::Image(image)));

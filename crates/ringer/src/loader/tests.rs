@@ -146,6 +146,23 @@ fn an_elf_is_placed_by_physical_addresses() {
 }
 
 #[test]
+fn segments_that_share_their_bytes_are_no_bomb() {
+    let page = [0x13; 4096];
+    let file = elf_program(&page);
+    let limit = |limit| elf::parse(&file, limit).map(|elf| elf.fits(limit));
+    assert_eq!(limit(0x1000), Ok(true));
+    assert!(limit(0xfff).is_err());
+    // All 200 program headers are the first one: 800 KiB from a file of 16.
+    let mut bomb = file.clone();
+    let headers = file[64..120].repeat(200);
+    bomb[0x20..0x28].copy_from_slice(&(file.len() as u64).to_le_bytes());
+    bomb[0x38..0x3a].copy_from_slice(&200u16.to_le_bytes());
+    bomb.extend_from_slice(&headers);
+    assert!(elf::parse(&bomb, 64 << 10).is_err());
+    assert!(elf::parse(&bomb, 1 << 20).is_ok());
+}
+
+#[test]
 fn kernels_for_others_are_named() {
     let mut x86 = vec![0; 4096];
     x86[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);

@@ -92,12 +92,20 @@ impl Reader {
     }
     /// Reads a part.
     pub fn part(&self, name: &str) -> Result<Vec<u8>, SnapshotError> {
+        self.part_of(name, PART_LIMIT)
+    }
+    /// Reads a part of at most `limit` bytes if there is one.
+    pub fn optional_part(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let exists = self.manifest.parts.contains_key(name);
+        exists.then(|| self.part_of(name, limit)).transpose()
+    }
+    fn part_of(&self, name: &str, limit: u64) -> Result<Vec<u8>, SnapshotError> {
         let mut bytes = Vec::new();
         self.file(name)?
-            .take(PART_LIMIT + 1)
+            .take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| self.damaged(format_args!("{name}: {error}")))?;
-        if bytes.len() as u64 > PART_LIMIT {
+        if bytes.len() as u64 > limit {
             return Err(self.damaged(format_args!("{name} is too large")));
         }
         Ok(bytes)
