@@ -1,5 +1,6 @@
 //! How the operands of 32-bit instructions are laid out, and what that says about them.
 
+use crate::disassemble::Operands;
 use crate::moves::Move;
 
 /// The layout of an instruction's operands.
@@ -154,6 +155,11 @@ impl Format {
             Self::FloatFused => 0x0600_007f,
             Self::System | Self::MayBeCompressed => 0xffff_ffff,
         }
+    }
+
+    /// Whether rd is a floating-point register.
+    pub fn writes_float(self) -> bool {
+        Operands::of(self).starts_with('D')
     }
 
     /// What kind of instruction has this format.

@@ -159,18 +159,7 @@ fn operands(op: Op, r: &mut Random) -> Insn {
     let mut insn = Insn::new(op);
     let format = op.format();
     let any = |r: &mut Random| r.below(32) as u8;
-    let float_destination = matches!(
-        format,
-        Format::Float
-            | Format::FloatRounded
-            | Format::FloatUnaryRounded
-            | Format::FloatFused
-            | Format::IntegerToFloat
-            | Format::IntegerToFloatRounded
-            | Format::FloatConstant
-            | Format::FloatLoad
-    );
-    insn.rd = if float_destination {
+    insn.rd = if format.writes_float() {
         any(r)
     } else {
         r.pick(&RESULTS)

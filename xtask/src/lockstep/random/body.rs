@@ -89,18 +89,7 @@ impl Body<'_> {
     /// Emits `op` with random operands; the base of a memory access is `base`.
     fn random_operands(&mut self, op: Op, base: Option<X>) -> bool {
         let format = op.format();
-        let to_float = matches!(
-            format,
-            Format::Float
-                | Format::FloatRounded
-                | Format::FloatUnaryRounded
-                | Format::FloatFused
-                | Format::FloatLoad
-                | Format::FloatConstant
-                | Format::IntegerToFloat
-                | Format::IntegerToFloatRounded
-        );
-        let rd = if to_float {
+        let rd = if format.writes_float() {
             self.source()
         } else {
             self.destination()
@@ -626,18 +615,7 @@ impl Body<'_> {
     fn harmless(&self, insn: &Insn) -> bool {
         let class = insn.op.class();
         let computes = matches!(class, Class::Integer | Class::Float);
-        let to_float = matches!(
-            insn.op.format(),
-            Format::Float
-                | Format::FloatRounded
-                | Format::FloatUnaryRounded
-                | Format::FloatFused
-                | Format::FloatLoad
-                | Format::FloatConstant
-                | Format::IntegerToFloat
-                | Format::IntegerToFloatRounded
-        );
-        computes && (to_float || insn.rd <= r::LAST_RANDOM)
+        computes && (insn.op.format().writes_float() || insn.rd <= r::LAST_RANDOM)
     }
 
     /// Instructions of the privileged manual, out of place in most modes. Not sfence.w.inval and
