@@ -7,10 +7,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use proptest::prelude::RngCore;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use ringer_hart::csr::CsrWrite;
-use ringer_hart::{Exit, Hart, Interpreter, Lines, Mode, Ram};
+use ringer_hart::{Bus, Exit, GuestPhys, Hart, Interpreter, Lines, Mode, Ram};
 use ringer_isa::Op;
 use ringer_isa::asm::register::{A0, T0, T1};
 use ringer_isa::asm::{Assembler, X};
@@ -95,35 +93,47 @@ fn board(clock: Arc<VirtualClock>) -> Board {
     .virtio(slot("disk", Box::new(Blk::new(Box::new(disk), "hostile"))))
     .virtio(slot("net", Box::new(net)))
     .virtio(slot("peer", Box::new(peer)))
-    .virtio(slot("rng", Box::new(Rng::new(Box::new(SeededEntropy::new(1))))))
+    .virtio(slot(
+        "rng",
+        Box::new(Rng::new(Box::new(SeededEntropy::new(1)))),
+    ))
     .virtio(slot("balloon", Box::new(Balloon::new(Box::new(Releases)))))
     .virtio(slot("console", Box::new(Console::new(Box::new(Chatter)))))
     .build()
     .unwrap()
 }
 
-struct Chance(TestRng);
+/// Random choices (the generator is SplitMix64).
+struct Chance(u64);
 
 impl Chance {
-    fn new(seed: u64) -> Self {
-        let mut bytes = [7; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     }
     fn below(&mut self, limit: u64) -> u64 {
-        self.0.next_u64() % limit
+        self.next() % limit
     }
     fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
     /// Numbers of all sizes, and those at which things break.
     fn number(&mut self) -> u64 {
-        let any = self.0.next_u64();
+        let any = self.next();
         match self.below(6) {
             0 => any,
             1 => any >> self.below(64),
             2 => RAM_BASE.0 + any % RAM_LEN,
-            3 => self.of(&[0, 1, u64::MAX, u64::MAX >> 1, 1 << 63, RAM_BASE.0 + RAM_LEN - 1]),
+            3 => self.of(&[
+                0,
+                1,
+                u64::MAX,
+                u64::MAX >> 1,
+                1 << 63,
+                RAM_BASE.0 + RAM_LEN - 1,
+            ]),
             4 => 1 << self.below(64),
             _ => any & 0xff,
         }
@@ -175,7 +185,8 @@ fn item(chance: &mut Chance, code: &mut Assembler) {
                 0xb00, 0xb02, 0xb03, 0x323, 0x001, 0x003, 0x7a0, 0xf14,
             ];
             let any = chance.below(0x1000) as u16;
-            let number = chance.of(&[any, chance.of(&known)]);
+            let known = chance.of(&known);
+            let number = chance.of(&[any, known]);
             let op = chance.of(&[Op::Csrrw, Op::Csrrs, Op::Csrrc]);
             code.csr(op, T1, number, T0);
         }
@@ -189,14 +200,15 @@ fn item(chance: &mut Chance, code: &mut Assembler) {
                 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x10, 0x54494d45, 0x735049, 0x52464e43, 0x48534d,
                 0x53525354, 0x4442434e, 0x504d55,
             ];
-            let other = chance.number();
-            code.li(X(17), chance.of(&[other, chance.of(&known), chance.of(&known)]));
+            let (other, known) = (chance.number(), chance.of(&known));
+            code.li(X(17), chance.of(&[other, known, known]));
             code.op(Op::Ecall);
         }
         6 => {
             // A page-table entry, most often one that points at the tables again.
             let pointer = (TABLES + (chance.below(8) << 12)) >> 2;
-            let entry = chance.of(&[pointer | 1, pointer | 0xcf, chance.number()]);
+            let noise = chance.number();
+            let entry = chance.of(&[pointer | 1, pointer | 0xcf, noise]);
             code.li(T0, TABLES + 8 * chance.below(4096));
             code.li(T1, entry).store(Op::Sd, T1, 0, T0);
             let mode = chance.of(&[0, 8, 9, 10, 15]);
@@ -241,16 +253,15 @@ fn handler() -> Vec<u8> {
 
 /// One hart's share: `rounds` turns, each with a fresh program or in the ruins of the last.
 fn torment(board: &Board, sbi: &Sbi, clock: &VirtualClock, id: usize, seed: u64, rounds: u64) {
-    let mut chance = Chance::new(seed);
+    let mut chance = Chance(seed << 32);
     let mut engine = Interpreter::new();
     let mut hart = Hart::new(id, PROGRAMS);
     let at = PROGRAMS + id as u64 * PROGRAM_LEN;
     for round in 0..rounds {
         if round % 4 == 0 {
-            let place = ringer_hart::GuestPhys;
-            board.ram().write(place(HANDLER), &handler()).unwrap();
+            board.ram().write(GuestPhys(HANDLER), &handler()).unwrap();
             let code = program(&mut chance, at);
-            board.ram().write(place(at), &code).unwrap();
+            board.ram().write(GuestPhys(at), &code).unwrap();
             hart = Hart::new(id, at);
             hart.services.sbi = chance.below(2) == 0;
             hart.services.semihosting = chance.below(4) == 0;
