@@ -26,7 +26,7 @@ use crate::net;
 use crate::runner::{Activity, Gate, Seat, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
-use crate::snapshot::Reader;
+use crate::snapshot::{Reader, Writer};
 use crate::state;
 use crate::terminal::{self, Terminal};
 
@@ -85,6 +85,10 @@ pub fn run_embedded(config: VmConfig, kernel: Payload) -> Result<Outcome, Failur
 
 fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome, Failure> {
     check_signature(&config, &symbols)?;
+    if let Some(dir) = &config.save {
+        // Better refused now than when there is a machine to lose.
+        drop(Writer::new(dir).map_err(Failure::monitor)?);
+    }
     let (events, inbox) = mpsc::channel();
     let vm = Arc::new(assemble(&config, &origin, &symbols, events.clone())?);
     let files = match origin {
@@ -109,6 +113,7 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
         files,
         deadline,
         asked: false,
+        save_failed: false,
         resets: 0,
     };
     let outcome = conductor.until_the_end(&inbox);
@@ -216,6 +221,8 @@ struct Conductor {
     deadline: Option<Instant>,
     /// The guest was asked to power off.
     asked: bool,
+    /// A signal asked for a save that could not be made.
+    save_failed: bool,
     resets: u64,
 }
 
@@ -273,7 +280,16 @@ impl Conductor {
     /// it is over.
     fn asked_to_end(&mut self, signal: &'static str) -> Result<Option<Outcome>, Failure> {
         if let Some(dir) = self.config.save.clone() {
-            return self.save(&dir).map(Some);
+            return match self.save(&dir) {
+                Err(failure) if !self.save_failed => {
+                    self.save_failed = true;
+                    eprint!(
+                        "\r\nringer: {failure}; the guest runs on, and a second {signal} ends it\r\n"
+                    );
+                    Ok(None)
+                }
+                result => result.map(Some),
+            };
         }
         if self.asked || self.threads.is_paused() {
             return Ok(Some(Outcome::Stopped(signal)));

@@ -116,6 +116,8 @@ fn files_that_are_not_there_or_not_right() {
         ),
         (&["run", "--restore", "/no/such/dir"], "no such directory"),
         (&["run", "--restore", folder], "no saved machine"),
+        (&["demo", "--save", folder], "no saved machine"),
+        (&["demo", "--save", "/proc/none/vm"], "cannot save"),
         (&["run", "--config", "/no/such/config"], "no such file"),
     ] {
         refused(&ringer(args), MONITOR, needle);
