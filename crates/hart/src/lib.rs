@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod address;
 pub mod bus;
 pub mod cause;
+pub mod code_pages;
 pub mod counter;
 pub mod csr;
 mod execute;
@@ -26,6 +27,7 @@ mod trap;
 
 pub use address::{GuestPhys, GuestVirt, PAGE_SHIFT, PAGE_SIZE};
 pub use bus::{Bus, BusFault, HartId, Lines, Width};
+pub use code_pages::CodePages;
 pub use hart::{Exit, Hart};
 pub use interpret::Interpreter;
 pub use mode::{Mode, Privilege};

@@ -13,6 +13,13 @@ use crate::translate::{Access, AccessContext};
 /// [`Hart::translate`] and the PMP would say.
 pub trait TranslationCache {
     /// The offset in RAM of an aligned access of `bytes` at `va`, if known to be allowed now.
+    ///
+    /// A store to a place found here is not noted in [`CodePages`](crate::CodePages). So where
+    /// these are watched, a cache answers for [`Access::Store`] only if it knows of another way
+    /// that the page holds no code, or that the change will be seen; else it says `None`, and
+    /// the access goes the slow way, which notes it after the write. (Noting it here would be
+    /// before the write, and too early.) The interpreter's cache need not care: it compares
+    /// suspect blocks with memory.
     fn find(&self, access: Access, va: u64, bytes: u64) -> Option<u64>;
     /// The page at `va` leads to the RAM page at `offset`; all of it may be accessed so.
     fn fill(&mut self, access: Access, va: u64, offset: u64, leaf_size: u64);

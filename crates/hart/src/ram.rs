@@ -9,7 +9,10 @@ use core::sync::atomic::{
     Ordering::{self, Relaxed, SeqCst},
 };
 
+use spin::Once;
+
 use crate::address::GuestPhys;
+use crate::code_pages::CodePages;
 
 /// Guest RAM. It does not own the host memory: whoever made it with [`Ram::new`] keeps that
 /// alive and unmoved.
@@ -18,6 +21,7 @@ pub struct Ram {
     host: NonNull<u8>,
     base: GuestPhys,
     len: u64,
+    code: Once<CodePages>,
 }
 
 // SAFETY: all access through `Ram` is atomic (or byte-wise atomic) on memory that lives as long
@@ -83,10 +87,15 @@ cell!(u64, AtomicU64);
 
 impl Ram {
     /// No RAM at all.
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "a starting value, as `AtomicU64::new(0)` is one: each use is a RAM of its own"
+    )]
     pub const NONE: Self = Self {
         host: NonNull::dangling(),
         base: GuestPhys(0),
         len: 0,
+        code: Once::new(),
     };
 
     /// RAM at `base` of `len` bytes, backed by the host memory at `host`.
@@ -95,7 +104,35 @@ impl Ram {
     /// `host` points to `len` bytes, both aligned to 4096, readable and writable, valid and
     /// reached only through this `Ram` (or other atomics) for as long as it lives.
     pub const unsafe fn new(host: NonNull<u8>, base: GuestPhys, len: u64) -> Self {
-        Self { host, base, len }
+        Self {
+            host,
+            base,
+            len,
+            code: Once::new(),
+        }
+    }
+    /// Watches pages that hold translated code from now on: whatever changes RAM notes it there.
+    ///
+    /// First called while nothing else writes this RAM, or else a change that is just under way
+    /// goes unnoticed. What stores by way of an engine's cache ([`Ram::store_at`]) may not be
+    /// noted: when a hart has run under an engine whose cache does not watch, as the
+    /// interpreter's does not, all translations must be forgotten.
+    pub fn watch_code(&self) -> &CodePages {
+        self.code.call_once(|| CodePages::new(self.len))
+    }
+    /// The pages that hold translated code, if they are watched.
+    #[inline]
+    pub fn code_pages(&self) -> Option<&CodePages> {
+        self.code.get()
+    }
+    /// Notes that `len` bytes from `offset` were changed. The methods here do that themselves,
+    /// except for [`Ram::store_at`]; whoever changes the host memory in another way calls it
+    /// after the change.
+    #[inline]
+    pub fn note_change(&self, offset: u64, len: u64) {
+        if let Some(code) = self.code.get() {
+            code.note(offset, len);
+        }
     }
     /// Where RAM starts.
     #[inline(always)]
@@ -143,7 +180,11 @@ impl Ram {
         self.cell::<T>(offset)
             .map(|at| unsafe { T::load(at, Relaxed) })
     }
-    /// Writes an aligned integer at `offset` from the base.
+    /// Writes an aligned integer at `offset` from the base, and notes no change.
+    ///
+    /// Only for a place that a hart has found in its
+    /// [`TranslationCache`](crate::memory::TranslationCache): the cache that answered is
+    /// responsible for the note. All others use [`Ram::store`].
     #[inline(always)]
     pub fn store_at<T: Cell>(&self, offset: u64, value: T) -> Option<()> {
         // SAFETY: `cell` has checked place and alignment.
@@ -159,8 +200,15 @@ impl Ram {
         new: T,
     ) -> Option<Result<T, T>> {
         // SAFETY: `cell` has checked place and alignment.
-        self.cell::<T>(offset)
-            .map(|at| unsafe { T::compare_exchange(at, current, new) })
+        let done = self
+            .cell::<T>(offset)
+            .map(|at| unsafe { T::compare_exchange(at, current, new) });
+        if let Some(Ok(_)) = done
+            && let Some(code) = self.code.get()
+        {
+            code.note_exchanged(offset, T::BYTES);
+        }
+        done
     }
     /// Reads an aligned integer at a guest-physical address.
     #[inline]
@@ -170,7 +218,10 @@ impl Ram {
     /// Writes an aligned integer at a guest-physical address.
     #[inline]
     pub fn store<T: Cell>(&self, addr: GuestPhys, value: T) -> Option<()> {
-        self.store_at(addr.0.wrapping_sub(self.base.0), value)
+        let offset = addr.0.wrapping_sub(self.base.0);
+        self.store_at(offset, value)?;
+        self.note_change(offset, T::BYTES);
+        Some(())
     }
     /// As [`Ram::compare_exchange_at`], at a guest-physical address.
     pub fn compare_exchange<T: Cell>(
@@ -204,7 +255,26 @@ impl Ram {
     /// Copies into RAM, of any length and alignment; `None`, and nothing written, if it is not
     /// all in RAM.
     pub fn write(&self, addr: GuestPhys, from: &[u8]) -> Option<()> {
-        let mut offset = self.offset(addr, from.len() as u64)?;
+        let len = from.len() as u64;
+        let offset = self.offset(addr, len)?;
+        let written = self.copy_in(offset, from);
+        self.note_change(offset, len);
+        written
+    }
+    /// Fills a range with one byte; `None`, and nothing written, if it is not all in RAM.
+    pub fn fill(&self, addr: GuestPhys, len: u64, byte: u8) -> Option<()> {
+        let offset = self.offset(addr, len)?;
+        let chunk = [byte; 512];
+        let mut done = 0;
+        while done < len {
+            let part = (len - done).min(512);
+            self.copy_in(offset + done, chunk.get(..part as usize)?)?;
+            done += part;
+        }
+        self.note_change(offset, len);
+        Some(())
+    }
+    fn copy_in(&self, mut offset: u64, from: &[u8]) -> Option<()> {
         let mut rest = from;
         while let Some((&first, tail)) = rest.split_first() {
             if offset & 7 == 0
@@ -221,16 +291,10 @@ impl Ram {
         }
         Some(())
     }
-    /// Fills a range with one byte; `None`, and nothing written, if it is not all in RAM.
-    pub fn fill(&self, addr: GuestPhys, len: u64, byte: u8) -> Option<()> {
-        self.offset(addr, len)?;
-        let chunk = [byte; 512];
-        let mut done = 0;
-        while done < len {
-            let part = (len - done).min(512);
-            self.write(addr.offset(done), chunk.get(..part as usize)?)?;
-            done += part;
-        }
-        Some(())
+}
+
+impl Default for Ram {
+    fn default() -> Self {
+        Self::NONE
     }
 }

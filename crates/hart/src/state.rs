@@ -198,12 +198,13 @@ impl Hart {
 /// A machine with nothing in it, around a hart that is being put together.
 #[derive(Default)]
 struct Nowhere {
+    ram: crate::ram::Ram,
     lines: crate::bus::Lines,
 }
 
 impl crate::bus::Bus for Nowhere {
     fn ram(&self) -> &crate::ram::Ram {
-        &crate::ram::Ram::NONE
+        &self.ram
     }
     fn load(
         &self,

@@ -19,9 +19,17 @@ impl Hart {
         self.step_with(bus, &mut NoCache)
     }
 
-    /// As [`Hart::step`], by way of an engine's cache of translations.
+    /// As [`Hart::step`], by way of an engine's cache of translations: what an engine calls for
+    /// an instruction that it does not do itself.
+    ///
+    /// The cache is asked first at every fetch, load and store, and told of the pages that had
+    /// to be translated. What it holds must be right for the state the hart is in now, and what
+    /// it answers for stores must keep the rule of [`TranslationCache::find`]. The instruction
+    /// may make it wrong: then [`Hart::effects`] says so, and the engine acts on that before it
+    /// asks the cache again. The engine also brings [`Hart::pc`], the registers and the counts
+    /// up to date before the call if it keeps them elsewhere.
     #[inline(never)]
-    pub(crate) fn step_with<B: Bus + ?Sized, T: TranslationCache>(
+    pub fn step_with<B: Bus + ?Sized, T: TranslationCache>(
         &mut self,
         bus: &B,
         cache: &mut T,

@@ -66,6 +66,7 @@ pub trait EntropyBackend: Send {
 /// The host memory behind guest RAM, for a balloon.
 pub trait MemoryBackend: Send {
     /// The guest does not need this range now: the host may take its memory. It reads as zero
-    /// (or as it was) when touched again. Offsets are from the start of RAM.
+    /// (or as it was) when touched again. Offsets are from the start of RAM. Whoever calls this
+    /// tells the `Ram` of the change.
     fn release(&mut self, offset: u64, len: u64);
 }

@@ -84,6 +84,7 @@ impl Memory {
         let end = (offset + len) & !(PAGE_SIZE - 1);
         if start < end {
             self.backend.release(start, end - start);
+            ram.note_change(start, end - start);
             let released = &self.control.0.released;
             released.fetch_add(end - start, Ordering::Relaxed);
         }
