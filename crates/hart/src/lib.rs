@@ -14,6 +14,7 @@ mod execute;
 pub mod extensions;
 pub mod float;
 pub mod hart;
+mod host_pages;
 pub mod interpret;
 pub mod memory;
 pub mod mode;

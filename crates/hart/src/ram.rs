@@ -11,21 +11,34 @@ use core::sync::atomic::{
 
 use spin::Once;
 
-use crate::address::GuestPhys;
+use crate::address::{GuestPhys, PAGE_SIZE};
 use crate::code_pages::CodePages;
+use crate::host_pages::HostPages;
 
-/// Guest RAM. It does not own the host memory: whoever made it with [`Ram::new`] keeps that
-/// alive and unmoved.
+/// Guest RAM. Made with [`Ram::zeroed`], it owns the host memory; made with [`Ram::new`], whoever
+/// did that keeps the memory alive and unmoved.
 #[derive(Debug)]
 pub struct Ram {
     host: NonNull<u8>,
     base: GuestPhys,
     len: u64,
     code: Once<CodePages>,
+    /// Keeps the memory at `host`, unless somebody else does.
+    _owned: Option<HostPages>,
+}
+
+/// There is no RAM as asked for: the host has not enough memory, or it would not start and end
+/// at a page's border.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no memory for {len} bytes of RAM at {:#x}", base.0)]
+pub struct NoRam {
+    base: GuestPhys,
+    len: u64,
 }
 
 // SAFETY: all access through `Ram` is atomic (or byte-wise atomic) on memory that lives as long
-// as the `Ram` by the contract of `new`.
+// as the `Ram`: by the contract of `new`, or because it owns it; any thread may give that back.
+// The rest of it is `Send` and `Sync` by itself.
 unsafe impl Send for Ram {}
 // SAFETY: as above.
 unsafe impl Sync for Ram {}
@@ -96,6 +109,7 @@ impl Ram {
         base: GuestPhys(0),
         len: 0,
         code: Once::new(),
+        _owned: None,
     };
 
     /// RAM at `base` of `len` bytes, backed by the host memory at `host`.
@@ -109,7 +123,24 @@ impl Ram {
             base,
             len,
             code: Once::new(),
+            _owned: None,
         }
+    }
+    /// RAM at `base` of `len` bytes, not none and both multiples of the page size, that are all
+    /// zero. The host memory comes from the allocator and is given back with the `Ram`.
+    pub fn zeroed(base: GuestPhys, len: u64) -> Result<Self, NoRam> {
+        let refuse = NoRam { base, len };
+        if !base.0.is_multiple_of(PAGE_SIZE) {
+            return Err(refuse);
+        }
+        let pages = HostPages::new(len).ok_or(refuse)?;
+        Ok(Self {
+            host: pages.start(),
+            base,
+            len,
+            code: Once::new(),
+            _owned: Some(pages),
+        })
     }
     /// Watches pages that hold translated code from now on: whatever changes RAM notes it there.
     ///
@@ -296,5 +327,87 @@ impl Ram {
 impl Default for Ram {
     fn default() -> Self {
         Self::NONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    const BASE: GuestPhys = GuestPhys(0x8000_0000);
+    const PAGES: u64 = 8;
+
+    fn at(page: u64) -> GuestPhys {
+        BASE.offset(page * PAGE_SIZE)
+    }
+
+    #[test]
+    fn owned_ram_is_zeroed_aligned_and_as_asked_for() {
+        let ram = Ram::zeroed(BASE, 3 * PAGE_SIZE).unwrap();
+        assert_eq!(ram.host().as_ptr() as u64 % PAGE_SIZE, 0);
+        assert_eq!((ram.base(), ram.len()), (BASE, 3 * PAGE_SIZE));
+        let mut content = [1; 3 * PAGE_SIZE as usize];
+        ram.read(BASE, &mut content).unwrap();
+        assert_eq!(content, [0; 3 * PAGE_SIZE as usize]);
+
+        for (base, len) in [
+            (BASE, 0),
+            (BASE, PAGE_SIZE + 1),
+            (BASE.offset(8), PAGE_SIZE),
+            (BASE, 1 << 63),
+            (BASE, u64::MAX - PAGE_SIZE + 1),
+        ] {
+            assert_eq!(Ram::zeroed(base, len).unwrap_err(), NoRam { base, len });
+        }
+    }
+
+    /// The pages that are noted when `change` is made to RAM that holds code everywhere.
+    fn noted(change: impl FnOnce(&Ram)) -> Vec<u64> {
+        let ram = Ram::zeroed(BASE, PAGES * PAGE_SIZE).unwrap();
+        assert!(ram.code_pages().is_none());
+        (0..PAGES).for_each(|page| ram.watch_code().mark(page));
+        change(&ram);
+        let mut seen = Vec::new();
+        ram.code_pages()
+            .unwrap()
+            .take_changed(|page| seen.push(page));
+        seen
+    }
+
+    #[test]
+    fn every_change_is_noted() {
+        assert_eq!(noted(|ram| ram.store(at(2), 1_u64).unwrap()), [2]);
+        let last_byte = GuestPhys(at(4).0 - 1);
+        assert_eq!(noted(|ram| ram.store(last_byte, 1_u8).unwrap()), [3]);
+        assert_eq!(noted(|ram| ram.write(last_byte, &[1; 2]).unwrap()), [3, 4]);
+        let long = PAGE_SIZE * 2 + 1;
+        assert_eq!(noted(|ram| ram.fill(at(5), long, 7).unwrap()), [5, 6, 7]);
+        assert_eq!(noted(|ram| ram.note_change(PAGE_SIZE, 1)), [1]);
+        let exchange = |ram: &Ram| {
+            assert_eq!(ram.compare_exchange(at(1), 0_u32, 5), Some(Ok(0)));
+            assert_eq!(
+                ram.compare_exchange_at(6 * PAGE_SIZE, 0_u16, 5),
+                Some(Ok(0))
+            );
+        };
+        assert_eq!(noted(exchange), [1, 6]);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_noted() {
+        let nothing: [fn(&Ram); 6] = [
+            |ram| assert_eq!(ram.compare_exchange(at(1), 3_u32, 5), Some(Err(0))),
+            |ram| assert_eq!(ram.write(at(PAGES - 1), &[1; 4097]), None),
+            |ram| assert_eq!(ram.fill(at(1), PAGES * PAGE_SIZE, 1), None),
+            |ram| assert_eq!(ram.store(at(PAGES), 1_u8), None),
+            |ram| assert_eq!(ram.store(at(1).offset(1), 1_u16), None),
+            |ram| assert_eq!(ram.write(at(1), &[]), Some(())),
+        ];
+        for (number, change) in nothing.into_iter().enumerate() {
+            assert_eq!(noted(change), [], "{number}");
+        }
+        // Whoever found the place in a cache answers for it.
+        assert_eq!(noted(|ram| ram.store_at(PAGE_SIZE, 1_u8).unwrap()), []);
     }
 }

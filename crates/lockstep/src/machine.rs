@@ -1,8 +1,6 @@
 //! A machine small enough to be compared byte by byte: RAM, a boot ROM, and one device that
 //! records what is done to it and gives the program the clock and the interrupt wires.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -66,7 +64,6 @@ pub struct DeviceAccess {
 #[derive(Debug)]
 pub struct Machine {
     ram: Ram,
-    layout: Layout,
     lines: Vec<Lines>,
     time: AtomicU64,
     scratch: [AtomicU64; 8],
@@ -81,19 +78,8 @@ impl Machine {
     /// A machine with `len` zeroed bytes of RAM at `base`, both multiples of the page size, and
     /// the wires of `harts` harts.
     pub fn new(base: u64, len: u64, harts: usize) -> Self {
-        assert!(len != 0 && base.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE));
-        let layout = Layout::from_size_align(len as usize, PAGE_SIZE as usize)
-            .expect("a size that is a multiple of its alignment");
-        // SAFETY: the layout is not empty.
-        let host = unsafe { alloc_zeroed(layout) };
-        let Some(host) = NonNull::new(host) else {
-            handle_alloc_error(layout)
-        };
         Self {
-            // SAFETY: the memory is fresh, page-aligned, as long as said, given back only when
-            // the machine is dropped, and reached only by this `Ram`.
-            ram: unsafe { Ram::new(host, GuestPhys(base), len) },
-            layout,
+            ram: Ram::zeroed(GuestPhys(base), len).expect("tests ask for whole pages, and few"),
             lines: (0..harts).map(|_| Lines::new()).collect(),
             time: AtomicU64::new(0),
             scratch: Default::default(),
@@ -156,13 +142,6 @@ impl Machine {
             return Err(BusFault);
         }
         Ok(offset)
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and nobody holds the `Ram` any more.
-        unsafe { dealloc(self.ram.host().as_ptr(), self.layout) };
     }
 }
 

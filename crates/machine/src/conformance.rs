@@ -1,13 +1,11 @@
 //! One suite that every device is put through: whatever a guest writes, nothing breaks, and
 //! state goes out and comes back whole.
 
-use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ptr::NonNull;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -91,13 +89,9 @@ impl ConsoleBackend for SharedTerminal {
     }
 }
 
-/// RAM of `len` bytes, which lives until the test's process ends.
-pub fn test_ram(len: usize) -> Ram {
-    let layout = Layout::from_size_align(len, 4096).unwrap();
-    // SAFETY: the layout has a size; the memory is never given back.
-    let host = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
-    // SAFETY: `len` aligned bytes that nobody else knows of.
-    unsafe { Ram::new(host, RAM_BASE, len as u64) }
+/// RAM of `len` bytes.
+pub fn test_ram(len: u64) -> Ram {
+    Ram::zeroed(RAM_BASE, len).unwrap()
 }
 
 /// A board with a megabyte of RAM, with what `extend` adds.

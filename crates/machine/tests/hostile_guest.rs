@@ -2,8 +2,7 @@
 //! page tables and instructions, traps without a handler, `wfi` without end. Nothing may panic,
 //! hang or grow.
 
-use std::alloc::{GlobalAlloc, Layout, System, alloc_zeroed};
-use std::ptr::NonNull;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -75,11 +74,7 @@ fn slot(name: &'static str, device: Box<dyn VirtioDevice>) -> MakeDevice {
 
 /// A board with every device.
 fn board(clock: Arc<VirtualClock>) -> Board {
-    let layout = Layout::from_size_align(RAM_LEN as usize, 4096).unwrap();
-    // SAFETY: the layout has a size; the memory is never given back.
-    let host = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
-    // SAFETY: as many aligned bytes, that nobody else knows of.
-    let ram = unsafe { Ram::new(host, RAM_BASE, RAM_LEN) };
+    let ram = Ram::zeroed(RAM_BASE, RAM_LEN).unwrap();
     let switch = Switch::new();
     let disk = MemoryDisk::new(vec![0x5a; 64 << 10], false);
     let net = Net::new(Box::new(switch.port()), [2, 0, 0, 0, 0, 1]);

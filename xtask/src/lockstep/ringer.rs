@@ -1,7 +1,5 @@
 //! The Ringer side of lockstep: one hart on a board, and nothing that runs by itself.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -14,30 +12,6 @@ use ringer_machine::clock::VirtualClock;
 use ringer_machine::memory_map::RAM_BASE;
 
 use super::state::{COMPARED, Snapshot};
-
-/// Host memory for a guest's RAM.
-struct HostMemory {
-    at: NonNull<u8>,
-    layout: Layout,
-}
-
-impl HostMemory {
-    fn new(len: usize) -> Result<Self> {
-        let layout = Layout::from_size_align(len, 4096)?;
-        // SAFETY: the layout has a size.
-        let at = unsafe { alloc_zeroed(layout) };
-        let at = NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout));
-        Ok(Self { at, layout })
-    }
-}
-
-impl Drop for HostMemory {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and the machine that used it is gone: it is the
-        // earlier field of its owner.
-        unsafe { dealloc(self.at.as_ptr(), self.layout) }
-    }
-}
 
 /// A serial port that leads nowhere.
 struct Silent;
@@ -55,16 +29,12 @@ pub struct Machine {
     pub hart: Hart,
     board: Board,
     interpreter: Interpreter,
-    // Last, so that it outlives the board that uses it.
-    _memory: HostMemory,
 }
 
 impl Machine {
     /// A machine that has just been reset, with `ram` bytes of RAM, to start at `entry`.
     pub fn new(ram: u64, entry: u64) -> Result<Self> {
-        let memory = HostMemory::new(usize::try_from(ram)?)?;
-        // SAFETY: the memory is as large, is aligned to pages, and lives as long as the board.
-        let ram = Arc::new(unsafe { Ram::new(memory.at, RAM_BASE, ram) });
+        let ram = Arc::new(Ram::zeroed(RAM_BASE, ram)?);
         let lines: Arc<[Lines]> = Arc::from([Lines::new()]);
         let clock = Arc::new(VirtualClock::default());
         let board = BoardBuilder::new(ram, lines, clock, Box::new(Silent)).build()?;
@@ -72,7 +42,6 @@ impl Machine {
             hart: Hart::new(0, entry),
             board,
             interpreter: Interpreter::new(),
-            _memory: memory,
         })
     }
 

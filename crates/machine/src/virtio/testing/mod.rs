@@ -1,13 +1,10 @@
 //! A guest for tests and fuzzing: RAM, a slot with a device, and a driver's side of the queues.
-//! Contains `unsafe`, since it provides the RAM.
 
 pub mod fuzz;
 
-use alloc::alloc::{Layout as HostLayout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ringer_hart::{GuestPhys, Ram, Width};
@@ -28,36 +25,6 @@ pub const BUFFERS: u64 = BASE + 0x1_0000;
 /// Room for a queue of 256 entries.
 const QUEUE_STRIDE: u64 = 0x3000;
 
-/// Host memory for a `Ram`.
-struct Memory(NonNull<u8>);
-
-// SAFETY: it is only an allocation, reached through `Ram`.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Memory {
-    const LAYOUT: HostLayout = match HostLayout::from_size_align(RAM_BYTES as usize, 4096) {
-        Ok(layout) => layout,
-        Err(_) => panic!("the size is a constant"),
-    };
-    fn new() -> Self {
-        // SAFETY: the layout is not empty.
-        let host = unsafe { alloc_zeroed(Self::LAYOUT) };
-        match NonNull::new(host) {
-            Some(host) => Self(host),
-            None => alloc::alloc::handle_alloc_error(Self::LAYOUT),
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.0.as_ptr(), Self::LAYOUT) }
-    }
-}
-
 /// An interrupt controller with one input, which counts how often it rises.
 #[derive(Default)]
 struct Wire {
@@ -73,27 +40,23 @@ impl InterruptController for Wire {
     }
 }
 
-/// A guest machine with one virtio device. Fields are dropped in order: RAM's memory last.
+/// A guest machine with one virtio device.
 pub struct Rig {
     device: VirtioMmio,
     wire: Arc<Wire>,
     ram: Arc<Ram>,
-    _memory: Memory,
 }
 
 impl Rig {
     /// A machine with `device`, just switched on.
     pub fn new(device: Box<dyn VirtioDevice>) -> Self {
-        let memory = Memory::new();
-        // SAFETY: the memory is as large and aligned as said, and `Rig` drops it after all
-        // holders of the `Arc`, which never leaves the rig.
-        let ram = Arc::new(unsafe { Ram::new(memory.0, GuestPhys(BASE), RAM_BYTES) });
+        let ram = Ram::zeroed(GuestPhys(BASE), RAM_BYTES);
+        let ram = Arc::new(ram.expect("half a megabyte for a test"));
         let wire = Arc::new(Wire::default());
         Self {
             device: Self::slot(device, &ram, &wire),
             wire,
             ram,
-            _memory: memory,
         }
     }
     fn slot(device: Box<dyn VirtioDevice>, ram: &Arc<Ram>, wire: &Arc<Wire>) -> VirtioMmio {
