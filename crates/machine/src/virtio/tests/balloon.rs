@@ -81,6 +81,23 @@ fn inflated_pages_are_released_and_nothing_else() {
     assert_eq!(released.take(), [(3 * PAGE, PAGE)]);
 }
 
+/// A backend may let pages read as zero: that is a change like any other.
+#[test]
+fn released_pages_that_held_code_have_changed() {
+    let (rig, _, _) = balloon();
+    let mut queues = rig.start(VERSION_1, 2, 8).unwrap();
+    let code = rig.ram().watch_code();
+    (0..RAM_BYTES / PAGE).for_each(|page| code.mark(page));
+    let first = (BASE / PAGE) as u32;
+    inflate(
+        &rig,
+        &mut queues[0],
+        &[first + 100, first + 101, first + 103],
+    );
+    let changed: Vec<bool> = (99..105).map(|page| code.is_changed(page)).collect();
+    assert_eq!(changed, [false, true, true, false, true, false]);
+}
+
 #[test]
 fn reported_pages_are_released_whichever_number_the_queue_has() {
     for number in [2, 3, 4] {
