@@ -291,7 +291,7 @@ impl Hart {
     }
 
     /// The physical address that code at `va` is fetched from.
-    pub(crate) fn locate_code<B: Bus + ?Sized, T: TranslationCache>(
+    pub fn locate_code<B: Bus + ?Sized, T: TranslationCache>(
         &mut self,
         bus: &B,
         cache: &mut T,

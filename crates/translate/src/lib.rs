@@ -1,5 +1,24 @@
-//! The translator: x86-64 host code from RISC-V guest code.
-//! Empty on hosts that are not x86-64 Linux.
+//! The translator: guest code becomes host code, for x86-64 Linux. What it does not do itself it
+//! asks of the definition, one instruction at a time. docs/TRANSLATE.md explains it.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod assembler;
+pub mod cache;
+pub mod code_memory;
+mod core_state;
+mod counts;
+mod emit;
+mod engine;
+mod features;
+mod float_unit;
+mod helpers;
+mod shared;
+mod space;
+mod spaces;
+mod thunks;
+
+pub use counts::TranslatorCounts;
+pub use engine::Translator;
+pub use features::Features;
+pub use shared::{SharedCode, TranslateError};
+pub use spaces::SpaceCounts;

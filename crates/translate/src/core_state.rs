@@ -1,0 +1,116 @@
+//! What generated code works on: the hart itself, and beside it the words by which Rust and
+//! generated code talk. Reached by one register, at fixed distances.
+
+use std::mem::offset_of;
+
+use ringer_hart::{Exit, Hart};
+
+use crate::assembler::{Mem, Reg};
+use crate::space::Space;
+
+/// Points into [`Core`], at [`BIAS`], while generated code runs.
+pub const CORE: Reg = Reg::Rbp;
+/// Points to the [`Space`] in force.
+pub const SPACE: Reg = Reg::R14;
+/// Counts the instructions that may still be executed.
+pub const LEFT: Reg = Reg::R15;
+
+/// A hart that is being run.
+#[repr(C)]
+pub struct Core {
+    /// The hart. Its integer registers with a home are stale while generated code runs.
+    pub hart: Hart,
+    /// The space in force.
+    pub space: *mut Space,
+    /// Virtual address of the page that the running block lies in.
+    pub page: u64,
+    /// The stack pointer on entry: where return addresses are remembered from.
+    pub stack: u64,
+    /// How many instructions may still be executed, as of the last exit or call to Rust.
+    pub left: u64,
+    /// `retired + left` on entry: neither changes the sum, unless an instruction traps.
+    pub horizon: u64,
+    /// Nonzero if floating-point instructions may be executed in generated code: the unit is
+    /// on and its state dirty, and the rounding mode is one that the host has.
+    pub float_ready: u8,
+    /// Why generated code was left, if for a single instruction's sake.
+    pub exit: Option<Exit>,
+    /// The engine and the bus, for the helpers.
+    pub engine: *mut (),
+    /// As above.
+    pub bus: *const (),
+}
+
+/// [`CORE`] points so far into the struct that the integer registers are all in reach of an
+/// 8-bit distance.
+pub const BIAS: usize = offset_of!(Core, hart) + offset_of!(Hart, x) + 128;
+
+const fn field(offset: usize) -> Mem {
+    Mem::at(CORE, offset as i32 - BIAS as i32)
+}
+
+/// A field of the hart.
+pub const fn hart_field(offset: usize) -> Mem {
+    field(offset_of!(Core, hart) + offset)
+}
+
+/// Integer register `x`.
+pub const fn x(register: u8) -> Mem {
+    hart_field(offset_of!(Hart, x) + 8 * register as usize)
+}
+
+/// Floating-point register `f`.
+pub const fn f(register: u8) -> Mem {
+    hart_field(offset_of!(Hart, f) + 8 * register as usize)
+}
+
+/// `hart.pc`.
+pub const PC: Mem = hart_field(offset_of!(Hart, pc));
+/// [`Core::space`].
+pub const SPACE_FIELD: Mem = field(offset_of!(Core, space));
+/// [`Core::page`].
+pub const PAGE: Mem = field(offset_of!(Core, page));
+/// [`Core::stack`].
+pub const STACK: Mem = field(offset_of!(Core, stack));
+/// [`Core::left`].
+pub const LEFT_FIELD: Mem = field(offset_of!(Core, left));
+/// [`Core::float_ready`].
+pub const FLOAT_READY: Mem = field(offset_of!(Core, float_ready));
+
+/// Where an integer register lives while generated code runs: in a register of the host, or
+/// (`None`) in [`Core`]. The ones with a home are those that compilers use most.
+pub const fn home(register: u8) -> Option<Reg> {
+    Some(match register {
+        2 => Reg::Rbx,  // sp
+        8 => Reg::R12,  // s0
+        9 => Reg::R13,  // s1
+        10 => Reg::Rdi, // a0
+        11 => Reg::Rsi, // a1
+        12 => Reg::R8,  // a2
+        13 => Reg::R9,  // a3
+        14 => Reg::R10, // a4
+        15 => Reg::R11, // a5
+        _ => return None,
+    })
+}
+
+/// The registers with a home.
+pub const AT_HOME: [u8; 9] = [2, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl Core {
+    /// A core that runs nothing yet.
+    pub fn new() -> Self {
+        Self {
+            hart: Hart::new(0, 0),
+            space: std::ptr::null_mut(),
+            page: 0,
+            stack: 0,
+            left: 0,
+            horizon: 0,
+            float_ready: 0,
+            exit: None,
+            engine: std::ptr::null_mut(),
+            bus: std::ptr::null(),
+        }
+    }
+}

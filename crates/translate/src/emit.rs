@@ -1,0 +1,494 @@
+//! From guest code to host code: a block at a time.
+//!
+//! A block begins at one place in RAM and goes on, through branches that are not taken, to an
+//! indirect jump, a call, the end of its page or [`MOST`] instructions. It is entered at its
+//! *far* entry, with the virtual address in `rax`, or at its *near* entry from a block in the
+//! same page. At any instruction that may trap or ask for the definition, all guest state is
+//! where it belongs: registers with a home in it, all others in the core.
+//!
+//! `rax` and `rdx` are free for each instruction; `rcx` may hold a window (see `memory.rs`).
+
+mod atomics;
+mod division;
+mod float;
+mod float_registers;
+mod integer;
+mod jump;
+mod memory;
+mod window;
+
+use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Ram};
+use ringer_isa::{Class, Insn, Op, decode};
+
+use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Precision, Reg, Width, Xmm};
+use crate::cache::{Key, LinkSite};
+use crate::core_state::{LEFT, PAGE, PC, home, x};
+use crate::features::Features;
+use crate::thunks::{Note, Thunks};
+use float_registers::FloatRegisters;
+use window::Window;
+
+/// Guest instructions in a block at most.
+const MOST: usize = 64;
+
+/// One instruction of a block.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    insn: Insn,
+    /// Where in the page it lies.
+    at: u16,
+    /// It is a jump within the page that the block simply follows.
+    followed: bool,
+}
+
+impl Step {
+    /// Where in the page the next one in memory lies; the page's size if that is the next page.
+    fn end(&self) -> u16 {
+        self.at + u16::from(self.insn.len)
+    }
+    /// Where in the page, or before or behind it, a branch or `jal` leads.
+    fn target(&self) -> i64 {
+        i64::from(self.at) + i64::from(self.insn.imm)
+    }
+}
+
+/// The guest code of one block.
+#[derive(Debug)]
+pub struct Translation {
+    key: Key,
+    steps: Vec<Step>,
+}
+
+/// What was emitted, beside the code itself in the assembler.
+#[derive(Debug)]
+pub struct Emitted {
+    /// Offset of the near entry.
+    pub near: usize,
+    /// Offset of the far entry.
+    pub far: usize,
+    /// The jumps that can be linked.
+    pub links: Vec<LinkSite>,
+    /// How many guest instructions there are.
+    pub instructions: u32,
+}
+
+fn is_in_page(target: i64) -> bool {
+    (0..PAGE_SIZE as i64).contains(&target)
+}
+
+/// Reads and decodes the instruction at `offset` in RAM, if it does not reach into the next page.
+fn instruction_at(ram: &Ram, offset: u64) -> Option<Insn> {
+    let low = ram.load_at::<u16>(offset)?;
+    if ringer_isa::length(low) == 2 {
+        return decode(low.into());
+    }
+    if (offset + 2).is_multiple_of(PAGE_SIZE) {
+        return None;
+    }
+    let high = ram.load_at::<u16>(offset + 2)?;
+    decode(u32::from(low) | u32::from(high) << 16)
+}
+
+impl Translation {
+    /// More bytes than any block's code takes.
+    pub const MOST_BYTES: usize = 32 << 10;
+
+    /// The block that begins at `key`; `None` if its first instruction is for the definition.
+    pub fn of(ram: &Ram, key: Key) -> Option<Self> {
+        let page = key.page() << PAGE_SHIFT;
+        let mut at = (key.offset() - page) as u16;
+        let mut steps: Vec<Step> = Vec::with_capacity(MOST);
+        while steps.len() < MOST && u64::from(at) < PAGE_SIZE {
+            let Some(insn) = instruction_at(ram, page + u64::from(at)) else {
+                break;
+            };
+            let mut step = Step {
+                insn,
+                at,
+                followed: false,
+            };
+            let next = step.end();
+            let target = step.target();
+            let mut ends = ends_block(&insn);
+            if insn.op == Op::Jal && insn.rd == 0 && is_in_page(target) {
+                let seen = steps.iter().any(|step| i64::from(step.at) == target);
+                // Backward jumps close loops: those are better linked than unrolled.
+                if target > i64::from(at) && !seen && steps.len() + 1 < MOST {
+                    step.followed = true;
+                    ends = false;
+                }
+            }
+            steps.push(step);
+            if ends || (insn.op.class() == Class::Branch && insn.imm < 0) {
+                break;
+            }
+            at = if step.followed { target as u16 } else { next };
+        }
+        (!steps.is_empty()).then_some(Self { key, steps })
+    }
+
+    /// Writes the host code for `address` into `a`. `None` means a mistake of the translator,
+    /// and the definition takes over.
+    pub fn emit(
+        &self,
+        a: &mut Assembler,
+        address: u64,
+        thunks: &Thunks,
+        features: &Features,
+    ) -> Option<Emitted> {
+        a.reset(address);
+        let near = a.label();
+        let mut emitter = Emitter {
+            a,
+            thunks,
+            features,
+            page: self.key.page() << PAGE_SHIFT,
+            steps: &self.steps,
+            index: 0,
+            near,
+            aside: Vec::new(),
+            links: Vec::new(),
+            window: None,
+            window_end: None,
+            floats: FloatRegisters::default(),
+            float_unit_expected: false,
+        };
+        let (far, near) = emitter.block();
+        let links = emitter.links;
+        a.finish().ok()?;
+        Some(Emitted {
+            near,
+            far,
+            links,
+            instructions: self.steps.len() as u32,
+        })
+    }
+}
+
+/// Whether nothing that follows `insn` in memory is reached by falling through.
+fn ends_block(insn: &Insn) -> bool {
+    matches!(
+        insn.op,
+        Op::Jal
+            | Op::Jalr
+            | Op::Ecall
+            | Op::Ebreak
+            | Op::Mret
+            | Op::Sret
+            | Op::Wfi
+            | Op::FenceI
+            | Op::SfenceVma
+            | Op::SinvalVma
+    )
+}
+
+/// Code that is seldom run, written behind the block.
+enum Aside {
+    /// It is there already.
+    Written,
+    /// Leaves a linkable jump that is not linked.
+    Unlinked { site: usize, target: u16 },
+    /// A branch that is taken: puts back what was counted too much, then jumps.
+    Taken {
+        label: Label,
+        uncounted: usize,
+        target: i64,
+    },
+    /// The definition executes a stretch; goes on at `resume`.
+    Definition {
+        label: Label,
+        note: Note,
+        resume: Label,
+        /// What host registers must hold again then.
+        reload: Vec<(Xmm, Mem, Precision)>,
+    },
+    /// The definition executes instruction `index`; what the block relies on does not hold.
+    DefinitionAndLeave { label: Label, index: usize },
+    /// The host has made a NaN, which becomes the canonical one.
+    CanonicalNan {
+        label: Label,
+        resume: Label,
+        value: Xmm,
+        bits: u64,
+    },
+}
+
+/// Emits one block.
+struct Emitter<'a> {
+    a: &'a mut Assembler,
+    thunks: &'a Thunks,
+    features: &'a Features,
+    /// Offset in RAM of the page.
+    page: u64,
+    steps: &'a [Step],
+    /// The instruction that is being emitted.
+    index: usize,
+    near: Label,
+    aside: Vec<Aside>,
+    links: Vec<LinkSite>,
+    window: Option<Window>,
+    /// The last instruction of the window, and where the definition goes on behind it.
+    window_end: Option<(usize, Label)>,
+    floats: FloatRegisters,
+    /// The block has made sure that the floating-point unit is ready.
+    float_unit_expected: bool,
+}
+
+impl Emitter<'_> {
+    /// The whole block; returns the offsets of its far and its near entry.
+    fn block(&mut self) -> (usize, usize) {
+        let count = self.steps.len() as i32;
+        let Some(first) = self.steps.first().map(|step| step.at) else {
+            return (0, 0);
+        };
+        let far = self.a.offset();
+        self.a
+            .alu_ri(Alu::And, Width::W64, Reg::Rax, -(PAGE_SIZE as i32));
+        self.a.mov_mr(Width::W64, PAGE, Reg::Rax);
+        let near = self.a.offset();
+        self.a.bind(self.near);
+        let budget = self.a.label();
+        self.a.alu_ri(Alu::Sub, Width::W64, LEFT, count);
+        self.a.jcc(Cond::B, budget);
+
+        let mut falls_through = true;
+        for index in 0..self.steps.len() {
+            self.index = index;
+            falls_through = self.step();
+            if let Some((last, label)) = self.window_end
+                && last == index
+            {
+                self.rejoin(label);
+                self.window_end = None;
+            }
+        }
+        if falls_through && let Some(last) = self.steps.last() {
+            let next = if last.followed {
+                last.target()
+            } else {
+                i64::from(last.end())
+            };
+            self.go_to(next);
+        }
+
+        self.a.bind(budget);
+        self.a.alu_ri(Alu::Add, Width::W64, LEFT, count);
+        self.set_pc(i32::from(first));
+        self.a.jmp_to(self.thunks.exit_budget);
+        self.put_asides();
+        (far, near)
+    }
+
+    fn current(&self) -> Step {
+        self.steps[self.index]
+    }
+
+    /// How many instructions from the current one on have been counted on entry.
+    fn uncounted(&self) -> usize {
+        self.steps.len() - self.index
+    }
+
+    /// Emits the current instruction. False if nothing falls through behind it.
+    fn step(&mut self) -> bool {
+        let step = self.current();
+        let insn = step.insn;
+        if step.followed {
+            return true;
+        }
+        match insn.op.class() {
+            Class::Branch => self.branch(),
+            Class::Jump => {
+                self.jump();
+                return false;
+            }
+            Class::Integer if self.integer(&insn) => {}
+            Class::Load | Class::Store if self.memory_access() => {}
+            Class::Load | Class::Store if self.float_memory_access() => {}
+            Class::Float if self.float_instruction() => {}
+            Class::Atomic if self.atomic(&insn) => {}
+            Class::Fence if self.fence(&insn) => {}
+            _ => self.definition(),
+        }
+        true
+    }
+
+    /// `fence` orders memory; x86 only lets later loads overtake earlier stores.
+    fn fence(&mut self, insn: &Insn) -> bool {
+        // `pause` is a fence by its encoding, and leaves the run loop.
+        if insn.op != Op::Fence || insn.bits == 0x0100_000f {
+            return false;
+        }
+        self.a.mfence();
+        true
+    }
+
+    /// Has the current instruction executed by the definition, on the straight way.
+    fn definition(&mut self) {
+        let note = self.note(self.index, self.index);
+        self.a.mov_ri(Reg::Rax, note.pack().into());
+        self.a.call_to(self.thunks.fallback);
+        self.floats.forget();
+        let insn = self.current().insn;
+        if insn.op.format().writes_float() {
+            self.float_was_set(insn.rd);
+        }
+    }
+
+    /// The definition executes instruction `index`, and generated code is left behind it.
+    fn definition_and_leave(&mut self, label: Label, index: usize) {
+        let end = self.steps[index].end();
+        let note = self.note(index, index);
+        self.a.bind(label);
+        self.a.mov_ri(Reg::Rax, note.pack().into());
+        self.a.call_to(self.thunks.fallback);
+        self.count_back(self.steps.len() - index - 1);
+        self.address_of(Reg::Rax, i32::from(end));
+        self.a.jmp_to(self.thunks.exit_jump);
+    }
+
+    /// Names the stretch from instruction `first` to `last`, both included.
+    fn note(&self, first: usize, last: usize) -> Note {
+        let (start, end) = (self.steps[first], self.steps[last]);
+        Note {
+            at: start.at,
+            len: end.end() - start.at,
+            uncounted: (self.steps.len() - first) as u8,
+        }
+    }
+
+    /// A way aside on which the definition executes a stretch; it goes on at `resume`.
+    fn definition_aside(&mut self, first: usize, last: usize, resume: Label) -> Label {
+        let label = self.a.label();
+        let note = self.note(first, last);
+        self.aside.push(Aside::Definition {
+            label,
+            note,
+            resume,
+            reload: Vec::new(),
+        });
+        label
+    }
+
+    /// `pc` becomes this place in the page.
+    fn set_pc(&mut self, at: i32) {
+        self.a.mov_rm(Width::W64, Reg::Rax, PAGE);
+        if at != 0 {
+            self.a.alu_ri(Alu::Add, Width::W64, Reg::Rax, at);
+        }
+        self.a.mov_mr(Width::W64, PC, Reg::Rax);
+    }
+
+    fn put_asides(&mut self) {
+        let mut index = 0;
+        // Asides may add asides.
+        while index < self.aside.len() {
+            let aside = std::mem::replace(&mut self.aside[index], Aside::Written);
+            index += 1;
+            match aside {
+                Aside::Written => {}
+                Aside::Unlinked { site, target } => {
+                    let unlinked = self.a.offset();
+                    self.set_pc(i32::from(target));
+                    // `mov eax, number`; the number is filled in when the block is added.
+                    self.a.mov_ri(Reg::Rax, 0x7fff_ffff);
+                    let number = self.a.offset() - 4;
+                    self.a.jmp_to(self.thunks.exit_link);
+                    self.links.push(LinkSite {
+                        site,
+                        unlinked,
+                        number,
+                        target: self.page + u64::from(target),
+                    });
+                }
+                Aside::Taken {
+                    label,
+                    uncounted,
+                    target,
+                } => {
+                    self.a.bind(label);
+                    self.count_back(uncounted);
+                    self.go_to(target);
+                }
+                Aside::Definition {
+                    label,
+                    note,
+                    resume,
+                    reload,
+                } => {
+                    self.a.bind(label);
+                    self.a.mov_ri(Reg::Rax, note.pack().into());
+                    self.a.call_to(self.thunks.fallback);
+                    for (register, from, precision) in reload {
+                        self.a.movs_load(precision, register, from);
+                    }
+                    self.a.jmp(resume);
+                }
+                Aside::DefinitionAndLeave { label, index } => {
+                    self.definition_and_leave(label, index);
+                }
+                Aside::CanonicalNan {
+                    label,
+                    resume,
+                    value,
+                    bits,
+                } => {
+                    self.a.bind(label);
+                    self.a.mov_ri(Reg::Rax, bits);
+                    self.a.movq_xr(value, Reg::Rax);
+                    self.a.jmp(resume);
+                }
+            }
+        }
+    }
+
+    /// Instructions that were counted on entry are not executed after all.
+    fn count_back(&mut self, uncounted: usize) {
+        if uncounted != 0 {
+            self.a.alu_ri(Alu::Add, Width::W64, LEFT, uncounted as i32);
+        }
+    }
+
+    /// An integer register as it can be used: its home, or else `scratch`, loaded with it.
+    fn value(&mut self, register: u8, scratch: Reg) -> Reg {
+        if let Some(home) = home(register) {
+            return home;
+        }
+        if register == 0 {
+            self.a.mov_ri(scratch, 0);
+        } else {
+            self.a.mov_rm(Width::W64, scratch, x(register));
+        }
+        scratch
+    }
+
+    /// Puts an integer register's value into `to`.
+    fn copy(&mut self, to: Reg, register: u8) {
+        let from = self.value(register, to);
+        if from != to {
+            self.a.mov_rr(Width::W64, to, from);
+        }
+    }
+
+    /// Where the result for `rd` is best computed; [`Emitter::set`] puts it in its place.
+    fn result(&self, rd: u8) -> Reg {
+        home(rd).unwrap_or(Reg::Rax)
+    }
+
+    /// `rd` becomes the value in `from`.
+    fn set(&mut self, rd: u8, from: Reg) {
+        match home(rd) {
+            Some(home) if home == from => {}
+            Some(home) => self.a.mov_rr(Width::W64, home, from),
+            None if rd != 0 => self.a.mov_mr(Width::W64, x(rd), from),
+            None => {}
+        }
+    }
+
+    /// `rax` becomes the virtual address of this place, counted from the page's start.
+    fn address_of(&mut self, to: Reg, at: i32) {
+        self.a.mov_rm(Width::W64, to, PAGE);
+        if at != 0 {
+            self.a.lea(Width::W64, to, Mem::at(to, at));
+        }
+    }
+}

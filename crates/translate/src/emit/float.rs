@@ -1,0 +1,446 @@
+//! Floating point: F and D by the host's scalar instructions, whose results, flags and rounding
+//! are RISC-V's but for a few cases that are told apart here: NaNs are made canonical, and what
+//! the host does otherwise (unboxed singles, conversions out of range, minima of NaNs, rounding
+//! modes other than `frm`) is left to the definition.
+//!
+//! Flags gather in the host's own flags; `float_unit.rs` passes them on.
+
+use ringer_isa::{Format, Insn, Op};
+
+use super::float_registers::SCRATCH;
+use super::memory::Kind;
+use super::{Aside, Emitter};
+use crate::assembler::{
+    Alu, Bitwise, Cell, Cond, FloatOp, Fused, Label, Mem, Precision, Reg, Width, Xmm,
+};
+use crate::core_state::{FLOAT_READY, f};
+
+/// The `rm` field for truncation, and for whatever `frm` says.
+const TOWARDS_ZERO: u8 = 1;
+const DYNAMIC: u8 = 7;
+/// The last valid rounding mode.
+const LAST_MODE: u8 = 4;
+
+/// The canonical NaN.
+fn nan(precision: Precision) -> u64 {
+    match precision {
+        Precision::Single => 0x7fc0_0000,
+        Precision::Double => 0x7ff8_0000_0000_0000,
+    }
+}
+
+/// What is done inline.
+#[derive(Clone, Copy)]
+enum Do {
+    Binary(FloatOp),
+    Sqrt,
+    Fused(Fused),
+    Sign(Sign),
+    Compare(Comparison),
+    Least { greatest: bool },
+    FromInteger { width: Width, signed: bool },
+    ToInteger(Width),
+    Widen,
+    Narrow,
+    BitsToInteger,
+    BitsFromInteger,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Same,
+    Opposite,
+    Product,
+}
+
+#[derive(Clone, Copy)]
+enum Comparison {
+    Equal,
+    Less,
+    LessOrEqual,
+}
+
+fn operation(insn: &Insn) -> Option<(Do, Precision)> {
+    use Precision::{Double, Single};
+    Some(match insn.op {
+        Op::FaddS => (Do::Binary(FloatOp::Add), Single),
+        Op::FaddD => (Do::Binary(FloatOp::Add), Double),
+        Op::FsubS => (Do::Binary(FloatOp::Sub), Single),
+        Op::FsubD => (Do::Binary(FloatOp::Sub), Double),
+        Op::FmulS => (Do::Binary(FloatOp::Mul), Single),
+        Op::FmulD => (Do::Binary(FloatOp::Mul), Double),
+        Op::FdivS => (Do::Binary(FloatOp::Div), Single),
+        Op::FdivD => (Do::Binary(FloatOp::Div), Double),
+        Op::FsqrtS => (Do::Sqrt, Single),
+        Op::FsqrtD => (Do::Sqrt, Double),
+        Op::FmaddS => (Do::Fused(Fused::Madd213), Single),
+        Op::FmaddD => (Do::Fused(Fused::Madd213), Double),
+        Op::FmsubS => (Do::Fused(Fused::Msub213), Single),
+        Op::FmsubD => (Do::Fused(Fused::Msub213), Double),
+        // RISC-V's `n` negates the product, x86's names mean the same by other letters.
+        Op::FnmsubS => (Do::Fused(Fused::Nmadd213), Single),
+        Op::FnmsubD => (Do::Fused(Fused::Nmadd213), Double),
+        Op::FnmaddS => (Do::Fused(Fused::Nmsub213), Single),
+        Op::FnmaddD => (Do::Fused(Fused::Nmsub213), Double),
+        Op::FsgnjS => (Do::Sign(Sign::Same), Single),
+        Op::FsgnjD => (Do::Sign(Sign::Same), Double),
+        Op::FsgnjnS => (Do::Sign(Sign::Opposite), Single),
+        Op::FsgnjnD => (Do::Sign(Sign::Opposite), Double),
+        Op::FsgnjxS => (Do::Sign(Sign::Product), Single),
+        Op::FsgnjxD => (Do::Sign(Sign::Product), Double),
+        Op::FeqS => (Do::Compare(Comparison::Equal), Single),
+        Op::FeqD => (Do::Compare(Comparison::Equal), Double),
+        Op::FltS => (Do::Compare(Comparison::Less), Single),
+        Op::FltD => (Do::Compare(Comparison::Less), Double),
+        Op::FleS => (Do::Compare(Comparison::LessOrEqual), Single),
+        Op::FleD => (Do::Compare(Comparison::LessOrEqual), Double),
+        Op::FminS => (Do::Least { greatest: false }, Single),
+        Op::FminD => (Do::Least { greatest: false }, Double),
+        Op::FmaxS => (Do::Least { greatest: true }, Single),
+        Op::FmaxD => (Do::Least { greatest: true }, Double),
+        Op::FcvtDW => (from_integer(Width::W32, true), Double),
+        Op::FcvtDWu => (from_integer(Width::W32, false), Double),
+        Op::FcvtDL => (from_integer(Width::W64, true), Double),
+        Op::FcvtSW => (from_integer(Width::W32, true), Single),
+        Op::FcvtSWu => (from_integer(Width::W32, false), Single),
+        Op::FcvtSL => (from_integer(Width::W64, true), Single),
+        Op::FcvtWS => (Do::ToInteger(Width::W32), Single),
+        Op::FcvtWD => (Do::ToInteger(Width::W32), Double),
+        Op::FcvtLS => (Do::ToInteger(Width::W64), Single),
+        Op::FcvtLD => (Do::ToInteger(Width::W64), Double),
+        Op::FcvtDS => (Do::Widen, Double),
+        Op::FcvtSD => (Do::Narrow, Single),
+        Op::FmvXD => (Do::BitsToInteger, Double),
+        Op::FmvXW => (Do::BitsToInteger, Single),
+        Op::FmvDX => (Do::BitsFromInteger, Double),
+        Op::FmvWX => (Do::BitsFromInteger, Single),
+        _ => return None,
+    })
+}
+
+fn from_integer(width: Width, signed: bool) -> Do {
+    Do::FromInteger { width, signed }
+}
+
+/// Whether the result is exact, so that the rounding mode only has to be a valid one.
+fn is_exact(insn: &Insn) -> bool {
+    matches!(insn.op, Op::FcvtDW | Op::FcvtDWu | Op::FcvtDS)
+}
+
+/// Whether the host rounds as `insn` wants, in its present mode or by truncation.
+fn rounds(insn: &Insn, operation: Do) -> bool {
+    if !insn.op.format().has_rounding_mode() || insn.rm == DYNAMIC {
+        return true;
+    }
+    match operation {
+        Do::ToInteger(_) => insn.rm == TOWARDS_ZERO,
+        _ => is_exact(insn) && insn.rm <= LAST_MODE,
+    }
+}
+
+impl Emitter<'_> {
+    /// The current instruction, if it is floating-point and can be done inline.
+    pub(super) fn float_instruction(&mut self) -> bool {
+        let insn = self.current().insn;
+        let Some((operation, precision)) = operation(&insn) else {
+            return false;
+        };
+        let fused = matches!(operation, Do::Fused(_));
+        if !rounds(&insn, operation) || (fused && !self.features.fma) {
+            return false;
+        }
+        let done = self.a.label();
+        let slow = self.definition_aside(self.index, self.index, done);
+        self.expect_float_unit();
+        let sources: &[u8] = match insn.op.format() {
+            _ if matches!(operation, Do::Narrow | Do::FromInteger { .. }) => &[],
+            _ if matches!(operation, Do::BitsToInteger | Do::BitsFromInteger) => &[],
+            _ if matches!(operation, Do::Widen) => &[insn.rs1],
+            _ if precision == Precision::Double => &[],
+            Format::FloatFused => &[insn.rs1, insn.rs2, insn.rs3],
+            Format::FloatUnaryRounded | Format::FloatToIntegerRounded => &[insn.rs1],
+            _ => &[insn.rs1, insn.rs2],
+        };
+        self.expect_boxed(sources);
+        match operation {
+            Do::Binary(op) => self.binary(op, precision, &insn),
+            Do::Sqrt => self.square_root(precision, &insn),
+            Do::Fused(op) => self.fused(op, precision, &insn, slow),
+            Do::Sign(sign) => self.sign(sign, precision, &insn),
+            Do::Compare(comparison) => self.compare_floats(comparison, precision, &insn),
+            Do::Least { greatest } => self.least(greatest, precision, &insn, slow),
+            Do::FromInteger { width, signed } => {
+                self.convert_from_integer(width, signed, precision, &insn)
+            }
+            Do::ToInteger(width) => self.convert_to_integer(width, precision, &insn, slow),
+            Do::Widen => {
+                let a = self.float(insn.rs1, Precision::Single, &[]);
+                let to = self.float_result(insn.rd, Precision::Double, &[a]);
+                self.a.cvt_single_to_double(to, a);
+                self.canonical(to, Precision::Double);
+                self.set_float(insn.rd, Precision::Double, to);
+            }
+            Do::Narrow => {
+                let a = self.float(insn.rs1, Precision::Double, &[]);
+                let to = self.float_result(insn.rd, Precision::Single, &[a]);
+                self.a.cvt_double_to_single(to, a);
+                self.canonical(to, Precision::Single);
+                self.set_float(insn.rd, Precision::Single, to);
+            }
+            Do::BitsToInteger => {
+                let to = self.result(insn.rd);
+                match precision {
+                    Precision::Double => self.a.mov_rm(Width::W64, to, f(insn.rs1)),
+                    Precision::Single => self.a.load_sx(Cell::W, to, f(insn.rs1)),
+                }
+                self.set(insn.rd, to);
+            }
+            Do::BitsFromInteger => {
+                let from = self.value(insn.rs1, Reg::Rax);
+                let to = self.float_result(insn.rd, precision, &[]);
+                match precision {
+                    Precision::Double => self.a.movq_xr(to, from),
+                    Precision::Single => self.a.movd_xr(to, from),
+                }
+                self.set_float(insn.rd, precision, to);
+            }
+        }
+        self.rejoin(done);
+        true
+    }
+
+    /// Floating-point loads and stores.
+    pub(super) fn float_memory_access(&mut self) -> bool {
+        let insn = self.current().insn;
+        let (kind, precision) = match insn.op {
+            Op::Flw => (Kind::Load, Precision::Single),
+            Op::Fld => (Kind::Load, Precision::Double),
+            Op::Fsw => (Kind::Store, Precision::Single),
+            Op::Fsd => (Kind::Store, Precision::Double),
+            _ => return false,
+        };
+        self.expect_float_unit();
+        let done = self.a.label();
+        let at = self.reach(kind, done);
+        match kind {
+            Kind::Load => {
+                let to = self.float_result(insn.rd, precision, &[]);
+                self.a.movs_load(precision, to, at);
+                self.set_float(insn.rd, precision, to);
+            }
+            Kind::Store => self.store_float(insn.rs2, precision, at),
+        }
+        self.rejoin(done);
+        true
+    }
+
+    /// Stores a register at `at`; of a single the low half as it is, boxed or not.
+    fn store_float(&mut self, register: u8, precision: Precision, at: Mem) {
+        if let Some(held) = self.held_float(register, precision) {
+            return self.a.movs_store(precision, at, held);
+        }
+        let width = match precision {
+            Precision::Single => Width::W32,
+            Precision::Double => Width::W64,
+        };
+        self.a.mov_rm(width, Reg::Rdx, f(register));
+        self.a.mov_mr(width, at, Reg::Rdx);
+    }
+
+    /// Once in a block: is the unit on, its state dirty, and the rounding mode one of the
+    /// host's? If not, the definition executes the instruction, which mostly makes it so.
+    fn expect_float_unit(&mut self) {
+        if self.float_unit_expected {
+            return;
+        }
+        self.float_unit_expected = true;
+        let label = self.leave_aside();
+        self.a.cmp_mi8(FLOAT_READY, 0);
+        self.a.jcc(Cond::E, label);
+    }
+
+    /// A way aside on which the definition executes the current instruction, and which then
+    /// leaves.
+    pub(super) fn leave_aside(&mut self) -> Label {
+        let label = self.a.label();
+        let index = self.index;
+        self.aside.push(Aside::DefinitionAndLeave { label, index });
+        label
+    }
+
+    /// A NaN that the host has made becomes the canonical one.
+    fn canonical(&mut self, value: Xmm, precision: Precision) {
+        let (label, resume) = (self.a.label(), self.a.label());
+        self.a.ucomis(precision, value, value);
+        self.a.jcc(Cond::P, label);
+        self.a.bind(resume);
+        self.aside.push(Aside::CanonicalNan {
+            label,
+            resume,
+            value,
+            bits: nan(precision),
+        });
+    }
+
+    fn binary(&mut self, op: FloatOp, precision: Precision, insn: &Insn) {
+        let a = self.float(insn.rs1, precision, &[]);
+        let b = self.float(insn.rs2, precision, &[a]);
+        let to = self.float_result(insn.rd, precision, &[a, b]);
+        if self.features.avx {
+            self.a.vfloat_rrr(op, precision, to, a, b);
+        } else {
+            self.a.mova_rr(to, a);
+            self.a.float_rr(op, precision, to, b);
+        }
+        self.canonical(to, precision);
+        self.set_float(insn.rd, precision, to);
+    }
+
+    fn square_root(&mut self, precision: Precision, insn: &Insn) {
+        let a = self.float(insn.rs1, precision, &[]);
+        let to = self.float_result(insn.rd, precision, &[a]);
+        self.a.mova_rr(to, a);
+        self.a.float_rr(FloatOp::Sqrt, precision, to, a);
+        self.canonical(to, precision);
+        self.set_float(insn.rd, precision, to);
+    }
+
+    /// The host does not say invalid of 0 × ∞ + NaN, so every NaN is for the definition.
+    fn fused(&mut self, op: Fused, precision: Precision, insn: &Insn, slow: Label) {
+        let a = self.float(insn.rs1, precision, &[]);
+        let b = self.float(insn.rs2, precision, &[a]);
+        let c = self.float(insn.rs3, precision, &[a, b]);
+        self.a.mova_rr(SCRATCH, a);
+        self.a.fused_rrr(op, precision, SCRATCH, b, c);
+        self.a.ucomis(precision, SCRATCH, SCRATCH);
+        self.a.jcc(Cond::P, slow);
+        let to = self.float_result(insn.rd, precision, &[]);
+        self.a.mova_rr(to, SCRATCH);
+        self.set_float(insn.rd, precision, to);
+    }
+
+    fn sign(&mut self, sign: Sign, precision: Precision, insn: &Insn) {
+        let (width, top) = match precision {
+            Precision::Single => (Width::W32, 31),
+            Precision::Double => (Width::W64, 63),
+        };
+        if insn.rs1 == insn.rs2 && sign == Sign::Same {
+            let a = self.float(insn.rs1, precision, &[]);
+            let to = self.float_result(insn.rd, precision, &[a]);
+            self.a.mova_rr(to, a);
+            return self.set_float(insn.rd, precision, to);
+        }
+        self.a.mov_rm(width, Reg::Rax, f(insn.rs1));
+        if insn.rs1 == insn.rs2 {
+            match sign {
+                Sign::Opposite => self.a.btc_ri(width, Reg::Rax, top),
+                _ => self.a.btr_ri(width, Reg::Rax, top),
+            }
+        } else {
+            self.a.mov_rm(width, Reg::Rdx, f(insn.rs2));
+            if sign == Sign::Opposite {
+                self.a.btc_ri(width, Reg::Rdx, top);
+            }
+            if sign != Sign::Product {
+                self.a.btr_ri(width, Reg::Rax, top);
+            }
+            self.a
+                .shift_ri(crate::assembler::Shift::Shr, width, Reg::Rdx, top);
+            self.a
+                .shift_ri(crate::assembler::Shift::Shl, width, Reg::Rdx, top);
+            self.a.alu_rr(Alu::Xor, width, Reg::Rax, Reg::Rdx);
+        }
+        let to = self.float_result(insn.rd, precision, &[]);
+        match precision {
+            Precision::Single => self.a.movd_xr(to, Reg::Rax),
+            Precision::Double => self.a.movq_xr(to, Reg::Rax),
+        }
+        self.set_float(insn.rd, precision, to);
+    }
+
+    fn compare_floats(&mut self, comparison: Comparison, precision: Precision, insn: &Insn) {
+        let a = self.float(insn.rs1, precision, &[]);
+        let b = self.float(insn.rs2, precision, &[a]);
+        match comparison {
+            // Quiet; equal and not unordered.
+            Comparison::Equal => {
+                self.a.ucomis(precision, a, b);
+                self.a.mov_ri(Reg::Rax, 0);
+                self.a.mov_ri(Reg::Rdx, 0);
+                self.a.setcc(Cond::Np, Reg::Rax);
+                self.a.cmov(Cond::Ne, Width::W64, Reg::Rax, Reg::Rdx);
+                self.set(insn.rd, Reg::Rax);
+            }
+            // Signalling. The other way round, since unordered looks like below.
+            Comparison::Less => {
+                self.a.comis(precision, b, a);
+                self.flag(insn.rd, Cond::A);
+            }
+            Comparison::LessOrEqual => {
+                self.a.comis(precision, b, a);
+                self.flag(insn.rd, Cond::Ae);
+            }
+        }
+    }
+
+    fn least(&mut self, greatest: bool, precision: Precision, insn: &Insn, slow: Label) {
+        let a = self.float(insn.rs1, precision, &[]);
+        let b = self.float(insn.rs2, precision, &[a]);
+        self.a.ucomis(precision, a, b);
+        self.a.jcc(Cond::P, slow);
+        let (differ, done) = (self.a.label(), self.a.label());
+        self.a.mova_rr(SCRATCH, a);
+        self.a.jcc_short(Cond::Ne, differ);
+        // Equal: only the signs of two zeros can differ.
+        let bits = if greatest { Bitwise::And } else { Bitwise::Or };
+        self.a.bitwise_rr(bits, SCRATCH, b);
+        self.a.jmp_short(done);
+        self.a.bind(differ);
+        let op = if greatest { FloatOp::Max } else { FloatOp::Min };
+        self.a.float_rr(op, precision, SCRATCH, b);
+        self.a.bind(done);
+        let to = self.float_result(insn.rd, precision, &[]);
+        self.a.mova_rr(to, SCRATCH);
+        self.set_float(insn.rd, precision, to);
+    }
+
+    fn convert_from_integer(
+        &mut self,
+        width: Width,
+        signed: bool,
+        precision: Precision,
+        insn: &Insn,
+    ) {
+        let mut from = self.value(insn.rs1, Reg::Rax);
+        let mut host_width = width;
+        if !signed {
+            // An unsigned word is a positive doubleword.
+            self.a.zx_rr(Cell::W, Reg::Rax, from);
+            from = Reg::Rax;
+            host_width = Width::W64;
+        }
+        let to = self.float_result(insn.rd, precision, &[]);
+        // The conversion keeps the upper part, and would wait for it.
+        self.a.bitwise_rr(Bitwise::Xor, to, to);
+        self.a.cvt_int_to_float(host_width, precision, to, from);
+        self.set_float(insn.rd, precision, to);
+    }
+
+    /// What does not fit yields the lowest number, with the flag that RISC-V wants too; the
+    /// definition knows the value.
+    fn convert_to_integer(&mut self, width: Width, precision: Precision, insn: &Insn, slow: Label) {
+        let a = self.float(insn.rs1, precision, &[]);
+        if insn.rm == TOWARDS_ZERO {
+            self.a.cvtt_float_to_int(width, precision, Reg::Rax, a);
+        } else {
+            self.a.cvt_float_to_int(width, precision, Reg::Rax, a);
+        }
+        // Only the lowest number has its sign alone set: one less overflows.
+        self.a.alu_ri(Alu::Cmp, width, Reg::Rax, 1);
+        self.a.jcc(Cond::O, slow);
+        if width == Width::W32 {
+            self.a.sx_rr(Cell::W, Reg::Rax, Reg::Rax);
+        }
+        self.set(insn.rd, Reg::Rax);
+    }
+}

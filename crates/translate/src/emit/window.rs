@@ -1,0 +1,120 @@
+//! Windows: several accesses by way of one base register, checked all at once.
+//!
+//! Programs reach the fields of a structure, or of their stack frame, at fixed distances from a
+//! register. The first such access in a block checks that everything from the lowest to the
+//! highest of them lies in one page that may be accessed; `rcx` then holds its place in host
+//! memory, and the others are one host instruction each. If the check fails, the definition
+//! executes the whole stretch.
+
+use ringer_isa::{Class, Insn, Op};
+
+use super::{Emitter, Step};
+use crate::features::Features;
+
+/// Bytes that a window may span: more would cross pages too often.
+const WIDEST: i32 = 512;
+
+/// A window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// The base register.
+    pub base: u8,
+    /// The lowest distance from it, and the end of the highest access.
+    pub low: i32,
+    /// As above.
+    pub high: i32,
+    /// Whether stores are allowed too.
+    pub stores: bool,
+    /// The last instruction that belongs to it.
+    pub last: usize,
+}
+
+/// The size of a plain load or store; `None` for all other instructions.
+pub fn bytes(op: Op) -> Option<i32> {
+    Some(match op {
+        Op::Lb | Op::Lbu | Op::Sb => 1,
+        Op::Lh | Op::Lhu | Op::Sh | Op::Flh | Op::Fsh => 2,
+        Op::Lw | Op::Lwu | Op::Sw | Op::Flw | Op::Fsw => 4,
+        Op::Ld | Op::Sd | Op::Fld | Op::Fsd => 8,
+        _ => return None,
+    })
+}
+
+/// Whether `rcx` does not live through the instruction's code.
+fn clobbers(insn: &Insn, features: &Features) -> bool {
+    match insn.op {
+        Op::Sll | Op::Srl | Op::Sra | Op::Sllw | Op::Srlw | Op::Sraw => !features.bmi2,
+        Op::Rol | Op::Ror | Op::Rolw | Op::Rorw => true,
+        Op::Div | Op::Divu | Op::Rem | Op::Remu => true,
+        Op::Divw | Op::Divuw | Op::Remw | Op::Remuw => true,
+        op => matches!(op.class(), Class::Atomic | Class::Jump | Class::System),
+    }
+}
+
+fn is_store(op: Op) -> bool {
+    op.class() == Class::Store
+}
+
+impl Emitter<'_> {
+    /// The window that begins with the current instruction, if it is worth one.
+    pub(super) fn window_from_here(&self) -> Option<Window> {
+        plan(self.steps, self.index, self.features)
+    }
+}
+
+fn plan(steps: &[Step], first: usize, features: &Features) -> Option<Window> {
+    let start = steps.get(first)?;
+    let base = start.insn.rs1;
+    let mut low = start.insn.imm;
+    let mut high = low + bytes(start.insn.op)?;
+    // A page that is only read must not be asked for stores that may never happen.
+    let stores = is_store(start.insn.op) || {
+        let straight = steps[first..].iter().take_while(|step| {
+            step.insn.op.class() != Class::Branch
+                && !step.followed
+                && !clobbers(&step.insn, features)
+        });
+        let mut found = false;
+        for step in straight {
+            if is_store(step.insn.op) && step.insn.rs1 == base && bytes(step.insn.op).is_some() {
+                found = true;
+                break;
+            }
+            if writes(&step.insn, base) {
+                break;
+            }
+        }
+        found
+    };
+    let mut last = first;
+    for (index, step) in steps.iter().enumerate().skip(first) {
+        let insn = &step.insn;
+        if step.followed || (index > first && clobbers(insn, features)) {
+            break;
+        }
+        if let Some(size) = bytes(insn.op)
+            && insn.rs1 == base
+            && (stores || !is_store(insn.op))
+        {
+            let (lower, higher) = (low.min(insn.imm), high.max(insn.imm + size));
+            if higher - lower <= WIDEST {
+                (low, high, last) = (lower, higher, index);
+            }
+        }
+        if writes(insn, base) {
+            break;
+        }
+    }
+    (last > first).then_some(Window {
+        base,
+        low,
+        high,
+        stores,
+        last,
+    })
+}
+
+/// Whether the instruction writes this integer register, for certain or maybe.
+fn writes(insn: &Insn, register: u8) -> bool {
+    insn.rd == register && !insn.op.format().writes_float() && !is_store(insn.op)
+}

@@ -1,0 +1,105 @@
+//! The host's floating-point unit on the guest's behalf: rounding mode and flags change hands
+//! whenever control passes between generated code and Rust. One of the few modules with `unsafe`.
+//!
+//! Rust assumes rounding to nearest and ignores the flags, so both must be put right.
+
+use std::arch::asm;
+
+use ringer_hart::csr::mstatus;
+
+use crate::core_state::Core;
+
+/// All exceptions masked, round to nearest, no flags.
+const DEFAULT: u32 = 0x1f80;
+/// The flags: invalid, denormal, division by zero, overflow, underflow, inexact.
+const FLAGS: u32 = 0x3f;
+/// Where the rounding mode is.
+const ROUNDING: u32 = 13;
+
+fn read() -> u32 {
+    let mut value = 0u32;
+    // SAFETY: stores the control word to the variable.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut value, options(nostack, preserves_flags)) };
+    value
+}
+
+fn write(value: u32) {
+    // SAFETY: only flags, masked exceptions and rounding are set. Generated code is all that
+    // runs with another rounding mode, by the pairs of calls below.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack, preserves_flags)) };
+}
+
+/// The host's name for a RISC-V rounding mode, if it has it.
+fn host_rounding(frm: u64) -> Option<u32> {
+    Some(match frm {
+        0 => 0, // nearest, ties to even
+        1 => 3, // towards zero
+        2 => 1, // down
+        3 => 2, // up
+        _ => return None,
+    })
+}
+
+/// The host's flags as those of `fflags` (invalid, division by zero, overflow, underflow,
+/// inexact, from bit 4 down).
+fn guest_flags(mxcsr: u32) -> u64 {
+    let bit = |host: u32, guest: u32| u64::from(mxcsr >> host & 1) << guest;
+    bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0)
+}
+
+impl Core {
+    /// To be called before generated code runs.
+    pub fn prepare_float(&mut self) {
+        let enabled = self.hart.csrs.mstatus & mstatus::FS == mstatus::FS;
+        let rounding = host_rounding(self.hart.csrs.fcsr >> 5 & 7);
+        self.float_ready = 0;
+        if enabled && let Some(rounding) = rounding {
+            self.float_ready = 1;
+            let wanted = DEFAULT | rounding << ROUNDING;
+            if read() != wanted {
+                write(wanted);
+            }
+        }
+    }
+
+    /// To be called after generated code has run, before the definition does.
+    pub fn settle_float(&mut self) {
+        if self.float_ready == 0 {
+            return;
+        }
+        self.float_ready = 0;
+        let now = read();
+        if now & FLAGS != 0 {
+            self.hart.csrs.fcsr |= guest_flags(now);
+        }
+        if now & !FLAGS != DEFAULT {
+            write(DEFAULT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_rounding_change_hands() {
+        let mut core = Core::new();
+        core.prepare_float();
+        assert_eq!(core.float_ready, 0, "the unit is off");
+        core.hart.csrs.mstatus |= mstatus::FS;
+        core.hart.csrs.fcsr = 3 << 5;
+        core.prepare_float();
+        assert_eq!(read() >> ROUNDING & 3, 2, "up");
+        // SAFETY: divides 1 by 3 in a register.
+        unsafe {
+            asm!("divss {0}, {1}", inout(xmm_reg) 1.0f32 => _, in(xmm_reg) 3.0f32);
+        }
+        core.settle_float();
+        assert_eq!(read() & !FLAGS, DEFAULT);
+        assert_eq!(core.hart.csrs.fcsr, 3 << 5 | 1, "inexact");
+        core.hart.csrs.fcsr = 4 << 5;
+        core.prepare_float();
+        assert_eq!(core.float_ready, 0, "the host cannot round so");
+    }
+}

@@ -1,0 +1,204 @@
+//! What the harts of a machine share: the generated code, and the news about it that each hart
+//! must have heard before memory is used anew.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ringer_hart::{Bus, HartId};
+
+use crate::assembler::{AssembleError, Assembler};
+use crate::cache::{Cache, CacheCounts};
+use crate::code_memory::CodeMemory;
+use crate::features::Features;
+use crate::helpers;
+use crate::thunks::Thunks;
+
+/// Room for generated code. The host backs only what is used.
+const CODE_BYTES: usize = 64 << 20;
+/// The part of it that the thunks may take.
+const THUNK_BYTES: usize = 4096;
+/// A hart that is not in generated code and will hear all news before it is again.
+const AWAY: u64 = u64::MAX;
+/// News kept. A hart that has missed more forgets everything.
+const NEWS: usize = 4096;
+
+/// Why there is no translator.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslateError {
+    /// The host gives no memory to run code in.
+    #[error("this host gives no memory for generated code ({0}); `--engine interpret` needs none")]
+    Memory(#[from] rustix::io::Errno),
+    /// A mistake of the translator's own.
+    #[error("the translator's entry code cannot be assembled: {0}")]
+    Assemble(#[from] AssembleError),
+}
+
+/// What a hart has heard, told to the others.
+#[derive(Debug)]
+struct Heard {
+    /// Pages that hold code.
+    pages: AtomicU64,
+    /// Blocks dropped.
+    drops: AtomicU64,
+}
+
+/// The cache with what must be decided under the same lock.
+pub struct Store {
+    /// The blocks.
+    pub cache: Cache,
+    /// Pages of RAM that have come to hold code, the last [`NEWS`] of them.
+    pages: Vec<u64>,
+    /// How many came before those.
+    forgotten: u64,
+    /// [`SharedCode::drops`] when the region to be begun next was emptied.
+    next_emptied: u64,
+}
+
+/// The code of one machine, shared by its harts. `B` is the machine's bus.
+pub struct SharedCode<B: ?Sized> {
+    /// Where the code is.
+    pub memory: CodeMemory,
+    /// The ways in and out.
+    pub thunks: Thunks,
+    /// What the host can do.
+    pub features: Features,
+    store: Mutex<Store>,
+    /// How many pages have come to hold code.
+    pages: AtomicU64,
+    /// How often blocks were dropped.
+    drops: AtomicU64,
+    heard: Vec<Heard>,
+    bus: PhantomData<fn(&B)>,
+}
+
+impl<B: Bus> SharedCode<B> {
+    /// An empty code cache for a machine with this many harts.
+    pub fn new(harts: usize) -> Result<Arc<Self>, TranslateError> {
+        Self::with_features(harts, Features::of_host())
+    }
+
+    /// As [`SharedCode::new`], for a host that can do only so much.
+    pub fn with_features(harts: usize, features: Features) -> Result<Arc<Self>, TranslateError> {
+        let memory = CodeMemory::new(CODE_BYTES)?;
+        let mut a = Assembler::new(memory.address(0));
+        let thunks = Thunks::assemble(&mut a, helpers::fallback::<B>)?;
+        memory.write(0, a.code());
+        let heard = (0..harts.max(1)).map(|_| Heard {
+            pages: AtomicU64::new(AWAY),
+            drops: AtomicU64::new(AWAY),
+        });
+        Ok(Arc::new(Self {
+            store: Mutex::new(Store {
+                cache: Cache::new(THUNK_BYTES, memory.size()),
+                pages: Vec::new(),
+                forgotten: 0,
+                next_emptied: 0,
+            }),
+            memory,
+            thunks,
+            features: Features {
+                parallel: features.parallel || harts > 1,
+                ..features
+            },
+            pages: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
+            heard: heard.collect(),
+            bus: PhantomData,
+        }))
+    }
+
+    /// What the cache holds and has done.
+    pub fn counts(&self) -> CacheCounts {
+        self.store().cache.counts()
+    }
+
+    /// The cache. A thread that panicked has left it whole: its tables are changed by code that
+    /// does not.
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Page `page` of RAM holds code from now on.
+    pub fn announce_page(&self, store: &mut Store, page: u64) {
+        if store.pages.len() == NEWS {
+            store.pages.drain(..NEWS / 2);
+            store.forgotten += NEWS as u64 / 2;
+        }
+        store.pages.push(page);
+        self.pages
+            .store(store.forgotten + store.pages.len() as u64, Ordering::SeqCst);
+    }
+
+    /// Blocks were dropped: addresses of code that harts remember may be void.
+    pub fn announce_drops(&self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Begins the next region of the cache. False while a hart might still be inside it.
+    pub fn begin_region(&self, store: &mut Store, own: HartId) -> bool {
+        let free = self
+            .others(own)
+            .all(|heard| heard.drops.load(Ordering::SeqCst) >= store.next_emptied);
+        if free {
+            store.cache.begin_region(&self.memory);
+            self.announce_drops();
+            store.next_emptied = self.drops.load(Ordering::SeqCst);
+        }
+        free
+    }
+
+    fn others(&self, own: HartId) -> impl Iterator<Item = &Heard> {
+        let all = self.heard.iter().enumerate();
+        all.filter(move |(hart, _)| *hart != own)
+            .map(|(_, heard)| heard)
+    }
+
+    /// Pages that some other hart may still be storing to without noting it: it has not heard
+    /// that they hold code.
+    pub fn unheard_pages(&self, store: &Store, own: HartId) -> Vec<u64> {
+        fence(Ordering::SeqCst);
+        let least = self
+            .others(own)
+            .map(|heard| heard.pages.load(Ordering::SeqCst))
+            .min()
+            .unwrap_or(AWAY);
+        let skip = least.saturating_sub(store.forgotten);
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        store.pages.iter().skip(skip).copied().collect()
+    }
+
+    /// How many drops there have been.
+    pub fn drops(&self) -> u64 {
+        self.drops.load(Ordering::SeqCst)
+    }
+
+    /// How many pages have come to hold code.
+    pub fn pages(&self) -> u64 {
+        self.pages.load(Ordering::SeqCst)
+    }
+
+    /// Hart `hart` has acted on so much news.
+    pub fn hear(&self, hart: HartId, pages: u64, drops: u64) {
+        if let Some(heard) = self.heard.get(hart) {
+            heard.pages.store(pages, Ordering::SeqCst);
+            heard.drops.store(drops, Ordering::SeqCst);
+            // What follows must not look at the news from before this was told.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Hart `hart` has left generated code, and will [`SharedCode::hear`] before it is back.
+    pub fn leave(&self, hart: HartId) {
+        self.hear(hart, AWAY, AWAY);
+    }
+}
+
+impl Store {
+    /// The pages that have come to hold code after the first `known` ones; `None` if that was
+    /// too long ago.
+    pub fn pages_since(&self, known: u64) -> Option<&[u64]> {
+        let skip = known.checked_sub(self.forgotten)?;
+        self.pages.get(usize::try_from(skip).ok()?..)
+    }
+}

@@ -1,0 +1,338 @@
+//! A space: everything a hart remembers under one set of access conditions (mode, `satp`, SUM,
+//! MXR): where its pages lie in host memory, and which generated code runs at which address.
+//!
+//! Generated code looks into the tables itself, so their layout is fixed; see `emit/memory.rs`
+//! and `emit/jump.rs`.
+
+use std::cell::Cell;
+
+use ringer_hart::code_pages::CodePages;
+use ringer_hart::memory::TranslationCache;
+use ringer_hart::translate::{Access, AccessContext};
+use ringer_hart::{GuestVirt, PAGE_SIZE, Ram};
+
+/// Pages remembered for loads, and as many for stores (direct-mapped).
+pub const PAGES: usize = 1024;
+/// Pages remembered for fetches.
+const FETCH_PAGES: usize = 128;
+/// Jump targets remembered (direct-mapped).
+pub const JUMPS: usize = 4096;
+/// Flipped in the tag of a store entry if the page holds code, so that stores must be noted.
+/// The tag is then one of another place in the table: no address that is looked up here has it,
+/// and generated code never stores by it.
+const NOTED: u64 = PAGE_SIZE;
+/// No instruction is at an odd address.
+const NO_JUMP: Jump = Jump { pc: 1, code: 0 };
+/// Bits of the set of pages that jump targets lie in.
+const JUMP_PAGES: usize = 1024;
+
+/// Where a page lies.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Its virtual address.
+    tag: u64,
+    /// Its address in the host; of a fetch page, its offset in RAM.
+    host: u64,
+}
+
+/// Where the code for a jump target is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Jump {
+    pc: u64,
+    code: u64,
+}
+
+/// Matches only page 0, so it must not be in that page's place; see [`empty`]. No page of the
+/// host is at 0.
+const EMPTY: Page = Page { tag: 0, host: 0 };
+/// For the place of page 0.
+const EMPTY_AT_0: Page = Page {
+    tag: PAGE_SIZE,
+    host: 0,
+};
+/// Of the pages for fetches, which only Rust looks into.
+const NO_FETCH: Page = Page { tag: 1, host: 0 };
+
+/// An entry that matches no address which is looked up at `slot`.
+fn empty(slot: usize) -> Page {
+    if slot == 0 { EMPTY_AT_0 } else { EMPTY }
+}
+
+fn clear(table: &mut [Page; PAGES]) {
+    table.fill(EMPTY);
+    table[0] = EMPTY_AT_0;
+}
+
+/// Addresses between which large leaves were seen, apart for each half of the address space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hull(Option<(u64, u64)>);
+
+impl Hull {
+    fn add(&mut self, first: u64, last: u64) {
+        let (low, high) = self.0.unwrap_or((first, last));
+        self.0 = Some((low.min(first), high.max(last)));
+    }
+    fn contains(&self, va: u64) -> bool {
+        self.0.is_some_and(|(low, high)| (low..=high).contains(&va))
+    }
+}
+
+/// The tables.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Space {
+    /// For loads.
+    pub load: [Page; PAGES],
+    /// For stores.
+    pub store: [Page; PAGES],
+    /// For jumps.
+    pub jumps: [Jump; JUMPS],
+    fetch: [Page; FETCH_PAGES],
+    /// Which conditions this is for.
+    pub conditions: Conditions,
+    /// Large leaves that entries were cut from: a fence inside one is a fence on all of them.
+    large: [Hull; 2],
+    /// Pages that jump targets lie in, by a hash.
+    jump_pages: [u64; JUMP_PAGES / 64],
+    /// Nothing was put in since it was last emptied.
+    pages_empty: bool,
+    jumps_empty: bool,
+    /// When it was last entered, for replacement.
+    pub last_used: u64,
+}
+
+/// The conditions under which code is fetched and data reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Conditions {
+    /// Of fetches.
+    pub fetch: AccessContext,
+    /// Of loads and stores.
+    pub data: AccessContext,
+}
+
+impl Conditions {
+    /// Whether a fence of this address space concerns what was found under these conditions.
+    pub fn is_in(&self, asid: Option<u16>) -> bool {
+        let of = |context: &AccessContext| {
+            let own = (context.satp >> ringer_hart::csr::satp::ASID_SHIFT) as u16;
+            context.satp != 0 && asid.is_none_or(|asid| asid == own)
+        };
+        of(&self.fetch) || of(&self.data)
+    }
+}
+
+/// The place of `va`'s page in a table of pages.
+fn slot(va: u64) -> usize {
+    (va / PAGE_SIZE) as usize % PAGES
+}
+
+/// The place of `pc` in the table of jumps; generated code computes the same.
+fn jump_slot(pc: u64) -> usize {
+    ((pc >> 12 ^ pc) >> 1) as usize % JUMPS
+}
+
+fn jump_page(pc: u64) -> (usize, u64) {
+    let hash = (pc / PAGE_SIZE) as usize % JUMP_PAGES;
+    (hash / 64, 1 << (hash % 64))
+}
+
+impl Space {
+    /// An empty space on the heap: it is too large for a stack.
+    pub fn new(conditions: Conditions) -> Box<Self> {
+        let mut space = Box::new(Self {
+            load: [EMPTY; PAGES],
+            store: [EMPTY; PAGES],
+            jumps: [NO_JUMP; JUMPS],
+            fetch: [NO_FETCH; FETCH_PAGES],
+            conditions,
+            large: [Hull::default(); 2],
+            jump_pages: [0; JUMP_PAGES / 64],
+            pages_empty: true,
+            jumps_empty: true,
+            last_used: 0,
+        });
+        clear(&mut space.load);
+        clear(&mut space.store);
+        space
+    }
+
+    /// Forgets everything, to serve other conditions.
+    pub fn reuse(&mut self, conditions: Conditions) {
+        self.forget();
+        self.conditions = conditions;
+    }
+
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        if !self.pages_empty {
+            clear(&mut self.load);
+            clear(&mut self.store);
+            self.fetch.fill(NO_FETCH);
+            self.large = [Hull::default(); 2];
+            self.pages_empty = true;
+        }
+        self.forget_jumps();
+    }
+
+    /// Forgets which code belongs to which address.
+    pub fn forget_jumps(&mut self) {
+        if !self.jumps_empty {
+            self.jumps.fill(NO_JUMP);
+            self.jump_pages.fill(0);
+            self.jumps_empty = true;
+        }
+    }
+
+    /// Forgets the page at `va`, and all others cut from the same large leaf. True if that
+    /// meant to forget everything.
+    pub fn forget_page(&mut self, va: GuestVirt) -> bool {
+        if self.large[usize::from(va.0 >> 63 != 0)].contains(va.0) {
+            self.forget();
+            return true;
+        }
+        let page = va.0 & !(PAGE_SIZE - 1);
+        let slot = slot(page);
+        self.load[slot] = empty(slot);
+        self.store[slot] = empty(slot);
+        self.fetch[slot % FETCH_PAGES] = NO_FETCH;
+        let (word, bit) = jump_page(page);
+        if self.jump_pages[word] & bit != 0 {
+            self.forget_jumps();
+        }
+        false
+    }
+
+    /// The pages of RAM at host addresses for which `is_code` is true hold code from now on:
+    /// stores to them must be noted.
+    pub fn note_stores(&mut self, mut is_code: impl FnMut(u64) -> bool) {
+        if self.pages_empty {
+            return;
+        }
+        for (index, page) in self.store.iter_mut().enumerate() {
+            if page.host != 0 && slot(page.tag) == index && is_code(page.host) {
+                page.tag ^= NOTED;
+            }
+        }
+    }
+
+    /// Remembers where the code for `pc` is.
+    pub fn remember_jump(&mut self, pc: u64, code: u64) {
+        self.jumps[jump_slot(pc)] = Jump { pc, code };
+        let (word, bit) = jump_page(pc);
+        self.jump_pages[word] |= bit;
+        self.jumps_empty = false;
+    }
+
+    /// The code for `pc`, if remembered.
+    pub fn find_jump(&self, pc: u64) -> Option<u64> {
+        let jump = &self.jumps[jump_slot(pc)];
+        (jump.pc == pc).then_some(jump.code)
+    }
+}
+
+/// A space together with the RAM it leads to: what the definition is given to look into when it
+/// executes an instruction for an engine.
+pub struct SpaceCache<'a> {
+    space: &'a mut Space,
+    /// Host address of the start of RAM.
+    ram: u64,
+    code: &'a CodePages,
+    /// A store that went to a page which held code when the entry was made: address, and
+    /// offset in RAM.
+    stored: Cell<Option<(u64, u64)>>,
+    /// Entries filled.
+    pub fills: u64,
+}
+
+impl<'a> SpaceCache<'a> {
+    /// The pages of `space` in `ram`.
+    pub fn new(space: &'a mut Space, ram: &'a Ram) -> Self {
+        Self {
+            space,
+            ram: ram.host().as_ptr() as u64,
+            code: ram.watch_code(),
+            stored: Cell::new(None),
+            fills: 0,
+        }
+    }
+
+    /// To be called after every instruction: a store that went to a page of code is noted. If
+    /// the page holds none any more, stores to it need no noting from now on.
+    pub fn note_stored(&mut self) {
+        let Some((va, offset)) = self.stored.take() else {
+            return;
+        };
+        if self.code.holds_code(offset / PAGE_SIZE) {
+            self.code.note(offset, 8);
+        } else {
+            self.space.store[slot(va)] = Page {
+                tag: va & !(PAGE_SIZE - 1),
+                host: self.ram + (offset & !(PAGE_SIZE - 1)),
+            };
+        }
+    }
+}
+
+impl TranslationCache for SpaceCache<'_> {
+    fn find(&self, access: Access, va: u64, bytes: u64) -> Option<u64> {
+        if va & (bytes - 1) != 0 {
+            return None;
+        }
+        let page = va & !(PAGE_SIZE - 1);
+        let within = va & (PAGE_SIZE - 1);
+        match access {
+            Access::Fetch => {
+                let entry = &self.space.fetch[slot(va) % FETCH_PAGES];
+                (entry.tag == page).then(|| entry.host + within)
+            }
+            Access::Load => {
+                let entry = &self.space.load[slot(va)];
+                (entry.tag == page).then(|| entry.host - self.ram + within)
+            }
+            Access::Store => {
+                let entry = &self.space.store[slot(va)];
+                let offset = entry.host.wrapping_sub(self.ram) + within;
+                if entry.tag == page {
+                    return Some(offset);
+                }
+                (entry.host != 0 && entry.tag == page ^ NOTED).then(|| {
+                    self.stored.set(Some((va, offset)));
+                    offset
+                })
+            }
+        }
+    }
+
+    fn fill(&mut self, access: Access, va: u64, offset: u64, leaf_size: u64) {
+        self.fills += 1;
+        let page = va & !(PAGE_SIZE - 1);
+        let entry = Page {
+            tag: page,
+            host: self.ram + offset,
+        };
+        self.space.pages_empty = false;
+        match access {
+            Access::Fetch => {
+                self.space.fetch[slot(va) % FETCH_PAGES] = Page {
+                    tag: page,
+                    host: offset,
+                }
+            }
+            Access::Load => self.space.load[slot(va)] = entry,
+            Access::Store if self.code.holds_code(offset / PAGE_SIZE) => {
+                self.stored.set(Some((va, offset + (va & (PAGE_SIZE - 1)))));
+                self.space.store[slot(va)] = Page {
+                    tag: page ^ NOTED,
+                    ..entry
+                };
+            }
+            Access::Store => self.space.store[slot(va)] = entry,
+        }
+        if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
+            let first = va & !(leaf_size - 1);
+            self.space.large[usize::from(va >> 63 != 0)].add(first, first | (leaf_size - 1));
+        }
+    }
+}
