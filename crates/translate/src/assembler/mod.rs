@@ -146,16 +146,17 @@ impl Assembler {
 
     /// Fills in the distances to labels. Reports the first mistake, if there was any.
     pub fn finish(&mut self) -> Result<(), AssembleError> {
-        let mut result = self.first_mistake.map_or(Ok(()), Err);
         for &Fixup { at, label, size } in &self.fixups {
             let done = match self.places.get(label.0).copied().flatten() {
                 Some(place) => fill(&mut self.bytes, at, size, place),
                 None => Err(AssembleError::Unbound { at }),
             };
-            result = result.and(done);
+            if let Err(mistake) = done {
+                self.first_mistake.get_or_insert(mistake);
+            }
         }
         self.fixups.clear();
-        result
+        self.first_mistake.map_or(Ok(()), Err)
     }
 
     #[cold]

@@ -29,6 +29,16 @@ fn unbound_labels() {
 }
 
 #[test]
+fn finishing_again_does_not_forgive() {
+    let mut assembler = Assembler::new(ADDRESS);
+    let label = assembler.label();
+    assembler.jmp(label);
+    let unbound = Err(AssembleError::Unbound { at: 1 });
+    assert_eq!(assembler.finish(), unbound);
+    assert_eq!(assembler.finish(), unbound);
+}
+
+#[test]
 fn labels_of_another_assembler() {
     let foreign = Assembler::new(0).label();
     let refers = outcome(|a| a.jcc(Cond::E, foreign));
