@@ -57,6 +57,9 @@ impl Step {
 pub struct Translation {
     key: Key,
     steps: Vec<Step>,
+    /// Behind them comes an instruction that reaches into the next page, wherever that lies:
+    /// the definition executes it.
+    crosses: bool,
 }
 
 /// What was emitted, beside the code itself in the assembler.
@@ -76,17 +79,26 @@ fn is_in_page(target: i64) -> bool {
     (0..PAGE_SIZE as i64).contains(&target)
 }
 
-/// Reads and decodes the instruction at `offset` in RAM, if it does not reach into the next page.
-fn instruction_at(ram: &Ram, offset: u64) -> Option<Insn> {
-    let low = ram.load_at::<u16>(offset)?;
-    if ringer_isa::length(low) == 2 {
-        return decode(low.into());
-    }
-    if (offset + 2).is_multiple_of(PAGE_SIZE) {
-        return None;
-    }
-    let high = ram.load_at::<u16>(offset + 2)?;
-    decode(u32::from(low) | u32::from(high) << 16)
+/// What is found at a place in RAM.
+enum Found {
+    Instruction(Insn),
+    /// One that reaches into the next page.
+    Crossing,
+    /// None that there is.
+    Nothing,
+}
+
+fn find(ram: &Ram, offset: u64) -> Found {
+    let parcel = |offset| ram.load_at::<u16>(offset).unwrap_or(0);
+    let low = parcel(offset);
+    let bits = if ringer_isa::length(low) == 2 {
+        u32::from(low)
+    } else if (offset + 2).is_multiple_of(PAGE_SIZE) {
+        return Found::Crossing;
+    } else {
+        u32::from(low) | u32::from(parcel(offset + 2)) << 16
+    };
+    decode(bits).map_or(Found::Nothing, Found::Instruction)
 }
 
 impl Translation {
@@ -98,9 +110,15 @@ impl Translation {
         let page = key.page() << PAGE_SHIFT;
         let mut at = (key.offset() - page) as u16;
         let mut steps: Vec<Step> = Vec::with_capacity(MOST);
-        while steps.len() < MOST && u64::from(at) < PAGE_SIZE {
-            let Some(insn) = instruction_at(ram, page + u64::from(at)) else {
-                break;
+        let mut crosses = false;
+        while steps.len() + 1 < MOST && u64::from(at) < PAGE_SIZE {
+            let insn = match find(ram, page + u64::from(at)) {
+                Found::Instruction(insn) => insn,
+                Found::Crossing => {
+                    crosses = true;
+                    break;
+                }
+                Found::Nothing => break,
             };
             let mut step = Step {
                 insn,
@@ -124,7 +142,11 @@ impl Translation {
             }
             at = if step.followed { target as u16 } else { next };
         }
-        (!steps.is_empty()).then_some(Self { key, steps })
+        (crosses || !steps.is_empty()).then_some(Self {
+            key,
+            steps,
+            crosses,
+        })
     }
 
     /// Writes the host code for `address` into `a`. `None` means a mistake of the translator,
@@ -144,6 +166,9 @@ impl Translation {
             features,
             page: self.key.page() << PAGE_SHIFT,
             steps: &self.steps,
+            first: (self.key.offset() & (PAGE_SIZE - 1)) as u16,
+            count: self.count(),
+            crosses: self.crosses,
             index: 0,
             near,
             aside: Vec::new(),
@@ -160,8 +185,13 @@ impl Translation {
             near,
             far,
             links,
-            instructions: self.steps.len() as u32,
+            instructions: self.count() as u32,
         })
+    }
+
+    /// How many instructions it has.
+    fn count(&self) -> usize {
+        self.steps.len() + usize::from(self.crosses)
     }
 }
 
@@ -221,6 +251,11 @@ struct Emitter<'a> {
     /// Offset in RAM of the page.
     page: u64,
     steps: &'a [Step],
+    /// Where in the page the block begins.
+    first: u16,
+    /// How many instructions it has.
+    count: usize,
+    crosses: bool,
     /// The instruction that is being emitted.
     index: usize,
     near: Label,
@@ -237,10 +272,7 @@ struct Emitter<'a> {
 impl Emitter<'_> {
     /// The whole block; returns the offsets of its far and its near entry.
     fn block(&mut self) -> (usize, usize) {
-        let count = self.steps.len() as i32;
-        let Some(first) = self.steps.first().map(|step| step.at) else {
-            return (0, 0);
-        };
+        let count = self.count as i32;
         let far = self.a.offset();
         self.a
             .alu_ri(Alu::And, Width::W64, Reg::Rax, -(PAGE_SIZE as i32));
@@ -258,11 +290,14 @@ impl Emitter<'_> {
             if let Some((last, label)) = self.window_end
                 && last == index
             {
+                self.floats.window_ends();
                 self.rejoin(label);
                 self.window_end = None;
             }
         }
-        if falls_through && let Some(last) = self.steps.last() {
+        if falls_through && self.crosses {
+            self.crossing();
+        } else if falls_through && let Some(last) = self.steps.last() {
             let next = if last.followed {
                 last.target()
             } else {
@@ -273,10 +308,24 @@ impl Emitter<'_> {
 
         self.a.bind(budget);
         self.a.alu_ri(Alu::Add, Width::W64, LEFT, count);
-        self.set_pc(i32::from(first));
+        self.set_pc(i32::from(self.first));
         self.a.jmp_to(self.thunks.exit_budget);
         self.put_asides();
         (far, near)
+    }
+
+    /// The instruction at the page's end, which reaches into the next one.
+    fn crossing(&mut self) {
+        let at = PAGE_SIZE as u16 - 2;
+        let note = Note {
+            at,
+            len: 4,
+            uncounted: 1,
+            uncounted_behind: 0,
+        };
+        self.a.mov_ri(Reg::Rax, note.pack().into());
+        self.a.call_to(self.thunks.fallback);
+        self.go_to(i64::from(at) + 4);
     }
 
     fn current(&self) -> Step {
@@ -285,7 +334,7 @@ impl Emitter<'_> {
 
     /// How many instructions from the current one on have been counted on entry.
     fn uncounted(&self) -> usize {
-        self.steps.len() - self.index
+        self.count - self.index
     }
 
     /// Emits the current instruction. False if nothing falls through behind it.
@@ -341,7 +390,7 @@ impl Emitter<'_> {
         self.a.bind(label);
         self.a.mov_ri(Reg::Rax, note.pack().into());
         self.a.call_to(self.thunks.fallback);
-        self.count_back(self.steps.len() - index - 1);
+        self.count_back(self.count - index - 1);
         self.address_of(Reg::Rax, i32::from(end));
         self.a.jmp_to(self.thunks.exit_jump);
     }
@@ -352,7 +401,8 @@ impl Emitter<'_> {
         Note {
             at: start.at,
             len: end.end() - start.at,
-            uncounted: (self.steps.len() - first) as u8,
+            uncounted: (self.count - first) as u8,
+            uncounted_behind: (self.count - 1 - last) as u8,
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ringer_hart::bus::request;
 use ringer_hart::hart::{AddressFence, Effects};
+use ringer_hart::memory::TranslationCache;
+use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, Hart, PAGE_SIZE};
 
 use crate::assembler::Assembler;
@@ -289,12 +291,17 @@ impl<B: Bus> Engine<B> {
         Some(code)
     }
 
-    /// Where in RAM the code at `pc` lies.
+    /// Where in RAM the code at `pc` lies, if all of its page may be executed.
     fn locate(&mut self, hart: &mut Hart, bus: &B) -> Option<u64> {
         let mut cache = SpaceCache::new(self.spaces.current_mut(), bus.ram());
-        let found = hart.locate_code(bus, &mut cache, hart.pc);
+        if let Some(offset) = cache.find(Access::Fetch, hart.pc, 2) {
+            return Some(offset);
+        }
+        // A fault is the definition's to take; and it tells the cache of whole pages only.
+        hart.locate_code(bus, &mut cache, hart.pc).ok()?;
+        let offset = cache.find(Access::Fetch, hart.pc, 2);
         self.counts.fills += cache.fills;
-        bus.ram().offset(found.ok()?, 2)
+        offset
     }
 
     /// Makes a block for `key`.

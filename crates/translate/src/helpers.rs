@@ -41,11 +41,13 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32) -> u3
             break;
         }
         if now == len {
+            // A branch may have skipped a part.
+            core.left = left - u64::from(note.uncounted_behind);
             core.prepare_float();
-            if core.float_ready < float_ready {
-                break; // the block may have relied on it
+            if core.float_ready >= float_ready {
+                return 0;
             }
-            return 0;
+            break; // the block may have relied on it
         }
         done = now;
     }

@@ -35,30 +35,35 @@ pub struct Thunks {
     pub fallback: u64,
 }
 
-/// Which instruction of a block the definition is asked to execute.
+/// Which instruction of a block, or stretch of them, the definition is asked to execute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Note {
     /// Where in its page it lies.
     pub at: u16,
-    /// Its length, or that of the stretch that begins with it.
+    /// How many bytes it has.
     pub len: u16,
-    /// How many instructions of the block, with it, have been counted but not executed.
+    /// How many instructions of the block, from its first on, have been counted but not
+    /// executed.
     pub uncounted: u8,
+    /// The same, behind its last.
+    pub uncounted_behind: u8,
 }
 
 impl Note {
-    /// As one word.
+    /// As one word. Places and lengths are even.
     pub fn pack(self) -> u32 {
-        u32::from(self.at & 0xfff)
-            | u32::from(self.len & 0xfff) << 12
-            | u32::from(self.uncounted) << 24
+        u32::from(self.at) >> 1
+            | u32::from(self.len) >> 1 << 11
+            | u32::from(self.uncounted) << 19
+            | u32::from(self.uncounted_behind) << 26
     }
     /// From that word.
     pub fn unpack(word: u32) -> Self {
         Self {
-            at: word as u16 & 0xfff,
-            len: (word >> 12) as u16 & 0xfff,
-            uncounted: (word >> 24) as u8,
+            at: (word << 1) as u16 & 0xfff,
+            len: (word >> 10) as u16 & 0x1fe,
+            uncounted: (word >> 19) as u8 & 0x7f,
+            uncounted_behind: (word >> 26) as u8,
         }
     }
 }
@@ -145,6 +150,7 @@ impl Thunks {
         let look = a.label();
         a.jcc(crate::assembler::Cond::Ne, look);
         load_homes(a);
+        a.mov_rm(Width::W64, LEFT, LEFT_FIELD);
         a.ret();
         a.bind(look);
         // The registers are in the core already, changed by the instruction.
@@ -158,5 +164,30 @@ impl Thunks {
             exit_budget,
             fallback: fallback_at,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Note;
+
+    #[test]
+    fn notes_come_back() {
+        for note in [
+            Note {
+                at: 0xffe,
+                len: 2,
+                uncounted: 64,
+                uncounted_behind: 63,
+            },
+            Note {
+                at: 0,
+                len: 256,
+                uncounted: 1,
+                uncounted_behind: 0,
+            },
+        ] {
+            assert_eq!(Note::unpack(note.pack()), note);
+        }
     }
 }

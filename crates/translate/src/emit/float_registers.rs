@@ -25,6 +25,8 @@ pub struct FloatRegisters {
     held: [Option<Held>; COUNT],
     /// Registers known to hold a properly boxed single, by bit.
     boxed: u32,
+    /// The same, when the window was opened.
+    boxed_before: u32,
     /// The next host register to be used.
     next: usize,
 }
@@ -37,6 +39,26 @@ impl FloatRegisters {
     /// Nothing is in host registers any more.
     pub fn forget(&mut self) {
         self.held = [None; COUNT];
+    }
+
+    /// A window begins, which the definition may execute as a whole.
+    pub fn window_opens(&mut self) {
+        self.boxed_before = self.boxed;
+    }
+
+    /// A window ends: what was only checked inside it is not known behind it.
+    pub fn window_ends(&mut self) {
+        self.boxed &= self.boxed_before;
+        for held in &mut self.held {
+            if let Some(Held {
+                register,
+                precision: Precision::Single,
+            }) = held
+                && self.boxed >> *register & 1 == 0
+            {
+                *held = None;
+            }
+        }
     }
 
     fn find(&self, wanted: Held) -> Option<Xmm> {

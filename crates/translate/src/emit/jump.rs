@@ -34,7 +34,7 @@ impl Emitter<'_> {
         let target = step.target();
         let uncounted = self.uncounted() - 1;
         if uncounted == 0 && is_in_page(target) {
-            if target == i64::from(self.steps[0].at) {
+            if target == i64::from(self.first) {
                 self.a.jcc(cond, self.near);
                 return;
             }
@@ -147,7 +147,7 @@ impl Emitter<'_> {
     /// Goes on at this place, counted from the start of the page.
     pub(super) fn go_to(&mut self, target: i64) {
         if is_in_page(target) {
-            if target == i64::from(self.steps[0].at) {
+            if target == i64::from(self.first) {
                 return self.a.jmp(self.near);
             }
             let site = self.a.jmp_patchable();

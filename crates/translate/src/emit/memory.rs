@@ -112,6 +112,7 @@ impl Emitter<'_> {
         };
         let behind = self.a.label();
         self.window_end = Some((window.last, behind));
+        self.floats.window_opens();
         let slow = self.definition_aside(self.index, window.last, behind);
         self.check(
             kind,

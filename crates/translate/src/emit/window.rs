@@ -58,11 +58,18 @@ fn is_store(op: Op) -> bool {
 impl Emitter<'_> {
     /// The window that begins with the current instruction, if it is worth one.
     pub(super) fn window_from_here(&self) -> Option<Window> {
-        plan(self.steps, self.index, self.features)
+        plan(
+            self.steps,
+            self.index,
+            self.features,
+            self.float_unit_expected,
+        )
     }
 }
 
-fn plan(steps: &[Step], first: usize, features: &Features) -> Option<Window> {
+/// `float_ready`: the block has made sure of the floating-point unit. Before that no window
+/// goes beyond a floating-point instruction: the definition would skip the check.
+fn plan(steps: &[Step], first: usize, features: &Features, float_ready: bool) -> Option<Window> {
     let start = steps.get(first)?;
     let base = start.insn.rs1;
     let mut low = start.insn.imm;
@@ -89,7 +96,8 @@ fn plan(steps: &[Step], first: usize, features: &Features) -> Option<Window> {
     let mut last = first;
     for (index, step) in steps.iter().enumerate().skip(first) {
         let insn = &step.insn;
-        if step.followed || (index > first && clobbers(insn, features)) {
+        let unready = insn.op.is_float() && !float_ready;
+        if step.followed || (index > first && (unready || clobbers(insn, features))) {
             break;
         }
         if let Some(size) = bytes(insn.op)
