@@ -115,9 +115,9 @@ pub struct RunOptions {
     /// RAM of the guest [default: 1G]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Size>,
-    /// How instructions are executed [default: interpret]
+    /// How instructions are executed [default: translate on x86-64 Linux, else interpret]
     #[arg(long, value_enum)]
-    pub engine: Option<Engine>,
+    pub engine: Option<EngineKind>,
     /// Where the guest's console is [default: stdio]
     #[arg(long, value_enum)]
     pub console: Option<ConsoleKind>,
@@ -150,9 +150,21 @@ pub struct RunOptions {
 /// How instructions are executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Engine {
+pub enum EngineKind {
     /// The reference interpreter, on any host.
     Interpret,
+    /// The translator: guest code becomes host code; on x86-64 Linux.
+    Translate,
+}
+
+impl EngineKind {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interpret => "interpret",
+            Self::Translate => "translate",
+        }
+    }
 }
 
 /// Where the guest's console is.

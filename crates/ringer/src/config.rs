@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::args::{ConsoleKind, Engine, RunArgs, RunOptions};
+use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::exit::Failure;
 use crate::size::Size;
 
@@ -35,8 +35,8 @@ pub struct VmConfig {
     pub harts: usize,
     /// Bytes of RAM, a multiple of the page size.
     pub memory: u64,
-    /// How instructions are executed.
-    pub engine: Engine,
+    /// How instructions are executed; `None` for the best way that this host has.
+    pub engine: Option<EngineKind>,
     /// Where the guest's console is.
     pub console: ConsoleKind,
     /// Where to save.
@@ -142,7 +142,7 @@ impl VmConfig {
             nets,
             harts: harts as usize,
             memory,
-            engine: options.engine.unwrap_or(Engine::Interpret),
+            engine: options.engine,
             console: options.console.unwrap_or(ConsoleKind::Stdio),
             save: options.save,
             restore: options.restore,
@@ -325,8 +325,10 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let file: RunOptions =
-            toml::from_str("kernel = 'file'\nharts = 2\ndisk = ['d.img']\nmemory = '64M'").unwrap();
+        let file: RunOptions = toml::from_str(
+            "kernel = 'file'\nharts = 2\ndisk = ['d.img']\nmemory = '64M'\nengine = 'interpret'",
+        )
+        .unwrap();
         let line = RunOptions {
             harts: Some(4),
             ..RunOptions::default()
@@ -336,5 +338,6 @@ mod tests {
         assert_eq!(merged.kernel.as_deref(), Some(Path::new("/vm/file")));
         assert_eq!(merged.disk, ["/vm/d.img"]);
         assert_eq!(merged.memory, Some(Size(64 << 20)));
+        assert_eq!(merged.engine, Some(EngineKind::Interpret));
     }
 }

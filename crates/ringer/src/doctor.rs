@@ -8,6 +8,7 @@ use crate::disk;
 use crate::memory::{HostMemory, host_total, meminfo};
 use crate::net::Tap;
 use crate::size::Size;
+use crate::translator;
 
 /// What a check found.
 enum Finding {
@@ -57,7 +58,13 @@ fn engine_interpret() -> Finding {
 }
 
 fn engine_translate() -> Finding {
-    Note("not part of this version; guests run on the interpreter".to_string())
+    match translator::share_code(1) {
+        Ok(_) => Good(translator::processor_features()),
+        Err(error) => Missing(
+            error.to_string(),
+            "guests run on the interpreter, more slowly".to_string(),
+        ),
+    }
 }
 
 fn processors() -> Finding {

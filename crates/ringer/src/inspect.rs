@@ -9,6 +9,7 @@ use ringer_isa::{decode, length};
 use crate::runner::{Activity, HartMemory, Seat, Vm, sit};
 use crate::semihosting::GuestMemory;
 use crate::stats::grouped;
+use crate::translator::listing;
 
 /// Names of the integer registers in the calling convention.
 const NAMES: [&str; 32] = [
@@ -132,21 +133,36 @@ pub fn disassembly(vm: &Vm, hart: usize, address: Option<u64>, count: u64) -> St
                 let _ = writeln!(out, "{at:#018x}:  not readable RAM");
                 break;
             }
-            let bits = u32::from_le_bytes(parcels);
-            let text = match decode(bits) {
-                Some(insn) => insn.disassemble(at).to_string(),
-                None => "unknown".to_string(),
-            };
-            let shown = if len == 4 {
-                format!("{bits:08x}")
-            } else {
-                format!("{:04x}    ", bits & 0xffff)
-            };
             let marker = if at == seat.hart.pc { '>' } else { ' ' };
-            let _ = writeln!(out, "{marker}{at:#018x}:  {shown}  {text}");
+            let text = instruction(at, u32::from_le_bytes(parcels));
+            let _ = writeln!(out, "{marker}{text}");
             at = at.wrapping_add(if len == 4 { 4 } else { 2 });
         }
         out
+    })
+}
+
+/// A line for the instruction at `at`, whose bytes (or more) are `bits`.
+pub fn instruction(at: u64, bits: u32) -> String {
+    let text = match decode(bits) {
+        Some(insn) => insn.disassemble(at).to_string(),
+        None => "unknown".to_string(),
+    };
+    if length(bits as u16) == 4 {
+        format!("{at:#018x}:  {bits:08x}  {text}")
+    } else {
+        format!("{at:#018x}:  {:04x}      {text}", bits & 0xffff)
+    }
+}
+
+/// The block that the translator has made of the code at an address.
+pub fn host_code(vm: &Vm, hart: usize, address: Option<u64>) -> String {
+    with_hart(vm, hart, |seat| match vm.code() {
+        Some(code) => {
+            let address = address.unwrap_or(seat.hart.pc);
+            listing(&code, &vm.machine.board, &seat.hart, address)
+        }
+        None => "the engine is interpret, which makes no host code".to_string(),
     })
 }
 

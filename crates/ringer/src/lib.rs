@@ -29,3 +29,4 @@ pub mod snapshot;
 pub mod state;
 pub mod stats;
 pub mod terminal;
+pub mod translator;

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
+use crate::args::EngineKind;
+
 /// One command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -17,6 +21,10 @@ pub enum Command {
     Examine(usize, u64, u64),
     /// Memory as instructions: hart, address (none for the pc), how many.
     Disassemble(usize, Option<u64>, u64),
+    /// The code that the translator made from a block: hart, address (none for the pc).
+    Host(usize, Option<u64>),
+    /// Show the engine, or switch to another.
+    Engine(Option<EngineKind>),
     /// The page-table walk of an address, step by step.
     Translate(usize, u64),
     /// Save the machine.
@@ -41,7 +49,10 @@ regs [HART]         a hart's registers
 x ADDR [N] [HART]   N 8-byte words of memory at a virtual address
 disas [ADDR] [N] [HART]
                     N instructions, at the program counter unless said otherwise
+host [ADDR] [HART]  the translated block there: guest code, and the host code made from it
 walk ADDR [HART]    how an address is translated, step by step
+engine [interpret|translate]
+                    show what executes the guest, or go on with the other
 save [DIR]          save the machine; `ringer run --restore DIR` goes on with it
 pause, resume       stop and start the machine and its time
 reset               start the guest again
@@ -74,6 +85,17 @@ impl Command {
                 let address = arguments.first().map(|a| parse_number(a)).transpose()?;
                 (Self::Disassemble(hart(2)?, address, count(1)?), 3)
             }
+            "host" => {
+                let address = arguments.first().map(|a| parse_number(a)).transpose()?;
+                (Self::Host(hart(1)?, address), 2)
+            }
+            "engine" => {
+                let kind = arguments
+                    .first()
+                    .map(|name| parse_engine(name))
+                    .transpose()?;
+                (Self::Engine(kind), 1)
+            }
             "walk" => (Self::Translate(hart(1)?, number(0, None)?), 2),
             "save" => (Self::Save(arguments.first().map(PathBuf::from)), 1),
             "pause" => (Self::Pause, 0),
@@ -88,6 +110,11 @@ impl Command {
         }
         Ok(command)
     }
+}
+
+fn parse_engine(name: &str) -> Result<EngineKind, String> {
+    EngineKind::from_str(name, false)
+        .map_err(|_| format!("there is no engine '{name}'; it is interpret or translate"))
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
@@ -113,6 +140,13 @@ mod tests {
             ("x 16 9999 1", Command::Examine(1, 16, MOST)),
             ("disas", Command::Disassemble(0, None, 8)),
             ("save /tmp/x", Command::Save(Some("/tmp/x".into()))),
+            ("host", Command::Host(0, None)),
+            ("host 0x80200000 1", Command::Host(1, Some(0x8020_0000))),
+            ("engine", Command::Engine(None)),
+            (
+                "engine translate",
+                Command::Engine(Some(EngineKind::Translate)),
+            ),
             ("q", Command::Quit),
         ] {
             assert_eq!(Command::parse(line), Ok(command), "{line}");
@@ -124,6 +158,8 @@ mod tests {
             "regs -1",
             "pause now",
             "regs 1 2",
+            "engine steam",
+            "host 0x80200000 1 2",
         ] {
             let error = Command::parse(line).unwrap_err();
             assert!(!error.contains('\n'));

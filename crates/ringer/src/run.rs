@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringer_hart::{Bus, Hart, Interpreter};
+use ringer_hart::{Bus, Hart};
 use ringer_machine::boot::Start;
 use ringer_machine::power::Shutdown;
 use ringer_machine::sbi::Sbi;
 
-use crate::args::ConsoleKind;
+use crate::args::{ConsoleKind, EngineKind};
 use crate::boot::BootFiles;
 use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome};
@@ -23,7 +23,7 @@ use crate::loader::{Payload, Symbols};
 use crate::machine::{Machine, console_backend};
 use crate::monitor::{self, Command};
 use crate::net;
-use crate::runner::{Activity, Gate, Seat, Threads, Vm};
+use crate::runner::{Activity, Engines, Gate, Seat, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
 use crate::snapshot::{Reader, Writer};
@@ -161,10 +161,11 @@ fn assemble(
         command_line.trim_end().to_string(),
         config.deterministic,
     );
+    let engines = Engines::choose(config.engine, config.harts)?;
     let seats = (0..config.harts).map(|id| {
         Mutex::new(Seat {
             hart: Hart::new(id, 0),
-            interpreter: Interpreter::new(),
+            engine: engines.engine(),
             activity: Activity::Stopped,
         })
     });
@@ -174,6 +175,7 @@ fn assemble(
     }
     Ok(Vm {
         seats: seats.collect(),
+        engines: Mutex::new(engines),
         sbi: needs_sbi.then(|| Sbi::new(config.harts)),
         htif,
         semihosting: Mutex::new(semihosting),
@@ -319,6 +321,9 @@ impl Conductor {
             return Err(Failure::monitor("a hart does not stop for the reset"));
         }
         self.vm.machine.board.reset();
+        self.vm
+            .renew_engines(self.vm.engine())
+            .map_err(Failure::monitor)?;
         self.vm.start_harts(files)?;
         self.threads.resume();
         Ok(None)
@@ -352,6 +357,9 @@ impl Conductor {
             Command::Disassemble(hart, address, count) => {
                 look(&|vm| inspect::disassembly(vm, hart, address, count))
             }
+            Command::Host(hart, address) => look(&|vm| inspect::host_code(vm, hart, address)),
+            Command::Engine(None) => self.vm.engine().name().to_string(),
+            Command::Engine(Some(kind)) => self.switch_engine(kind),
             Command::Translate(hart, address) => look(&|vm| inspect::walk(vm, hart, address)),
             Command::Save(dir) => match dir.or_else(|| self.config.save.clone()) {
                 Some(dir) => self.save_by_hand(dir),
@@ -378,6 +386,18 @@ impl Conductor {
         };
         (text, None)
     }
+    /// The harts go on from where they are, on engines that remember nothing.
+    fn switch_engine(&mut self, kind: EngineKind) -> String {
+        if self.vm.engine() == kind {
+            return format!("the engine is {} already", kind.name());
+        }
+        match self.threads.while_still(|vm| vm.renew_engines(kind)) {
+            None => "a hart does not stop".to_string(),
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => format!("the engine is {} from here on", kind.name()),
+        }
+    }
+
     fn save_by_hand(&mut self, dir: PathBuf) -> String {
         match self.save(&dir) {
             Ok(outcome) => outcome.to_string(),

@@ -1,95 +1,13 @@
 //! Ringer on a terminal: raw mode, the escape key, the monitor prompt, signals; and the terminal
 //! as it was afterwards.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+mod session;
+
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Termios, tcgetattr};
-
-struct Session {
-    child: Child,
-    keyboard: File,
-    terminal: File,
-    screen: Arc<Mutex<String>>,
-    before: Termios,
-}
-
-impl Session {
-    fn start(args: &[&str]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let terminal = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let before = tcgetattr(&terminal).unwrap();
-        let stdio = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
-        let child = Command::new(env!("CARGO_BIN_EXE_ringer"))
-            .args(args)
-            .stdin(stdio())
-            .stdout(stdio())
-            .stderr(stdio())
-            .spawn()
-            .unwrap();
-        let keyboard = File::from(controller);
-        let mut reader = keyboard.try_clone().unwrap();
-        let screen = Arc::new(Mutex::new(String::new()));
-        let shown = Arc::clone(&screen);
-        thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(len) = reader.read(&mut chunk) {
-                let text = String::from_utf8_lossy(&chunk[..len]);
-                shown.lock().unwrap().push_str(&text);
-            }
-        });
-        Self {
-            child,
-            keyboard,
-            terminal,
-            screen,
-            before,
-        }
-    }
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-    }
-    /// Waits until `text` is on the screen, behind what was waited for before.
-    fn expect(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        loop {
-            {
-                let mut screen = self.screen.lock().unwrap();
-                if let Some(at) = screen.find(text) {
-                    *screen = screen.split_off(at + text.len());
-                    return;
-                }
-                assert!(Instant::now() < deadline, "no {text:?} in {screen:?}");
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-    fn is_raw(&self) -> bool {
-        let now = tcgetattr(&self.terminal).unwrap();
-        !now.local_modes.contains(LocalModes::ICANON)
-    }
-    fn end(mut self) -> i32 {
-        let status = self.child.wait().unwrap().code().unwrap_or(-1);
-        let after = tcgetattr(&self.terminal).unwrap();
-        assert_eq!(after.local_modes, self.before.local_modes);
-        assert_eq!(after.input_modes, self.before.input_modes);
-        assert_eq!(after.output_modes, self.before.output_modes);
-        status
-    }
-}
+use session::Session;
 
 const DEMO: [&str; 5] = ["demo", "--harts", "2", "--timeout", "300"];
 

@@ -1,5 +1,6 @@
 //! Running a machine's harts: one thread each, or all in turn on one thread.
 
+mod engine;
 mod gate;
 mod parallel;
 mod parker;
@@ -11,15 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringer_hart::{Hart, Interpreter};
+use ringer_hart::{Bus, Hart};
 use ringer_machine::sbi::Sbi;
 
+use crate::args::EngineKind;
 use crate::htif::Htif;
 use crate::machine::{Machine, MachineClock};
 use crate::run::Event;
 use crate::semihosting::Semihosting;
-use crate::stats::{HartStats, Stats};
+use crate::stats::Stats;
+use crate::translator::{SharedCode, Unavailable};
 
+pub use engine::{Engine, Engines};
 pub use gate::Gate;
 pub use parker::Parker;
 pub use seat::{Activity, HartMemory, Seat};
@@ -34,6 +38,8 @@ pub struct Vm {
     pub machine: Machine,
     /// The harts, each locked by the thread that runs it.
     pub seats: Vec<Mutex<Seat>>,
+    /// Where the engines of the seats come from.
+    pub engines: Mutex<Engines>,
     /// The monitor's SBI, for kernels started without firmware.
     pub sbi: Option<Sbi>,
     /// Test programs' way to the host.
@@ -115,31 +121,50 @@ impl Threads {
 }
 
 impl Vm {
-    /// Puts harts at their start: all that the engine remembers is void.
+    /// Puts harts at their start.
     pub fn seat_harts(&self, harts: Vec<Hart>) {
         for (seat, hart) in self.seats.iter().zip(harts) {
             let mut seat = sit(seat);
             let counts = std::mem::take(&mut seat.hart.counts);
             seat.hart = hart;
             seat.hart.counts = counts;
-            seat.interpreter = Interpreter::new();
             seat.activity = Activity::Running;
         }
     }
+    /// Which engine executes the instructions.
+    pub fn engine(&self) -> EngineKind {
+        self.lock_engines().kind()
+    }
+    /// The code that translators have made.
+    pub fn code(&self) -> Option<SharedCode> {
+        self.lock_engines().code().cloned()
+    }
+    /// Gives all harts new engines of this kind, which remember nothing. All harts must stand
+    /// still; what they are is not the engines' business, so they go on from where they are.
+    pub fn renew_engines(&self, kind: EngineKind) -> Result<(), Unavailable> {
+        let mut engines = self.lock_engines();
+        let new = Engines::new(kind, self.seats.len())?;
+        for seat in &self.seats {
+            sit(seat).engine = new.engine();
+        }
+        *engines = new;
+        // The old ones' code is gone: no page holds any, and stores need no noting.
+        if let Some(pages) = self.machine.board.ram().code_pages() {
+            pages.forget_all();
+        }
+        Ok(())
+    }
+    fn lock_engines(&self) -> MutexGuard<'_, Engines> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
     /// What it has done. All harts must stand still.
     pub fn stats(&self) -> Stats {
-        let harts = self.seats.iter().map(|seat| {
-            let seat = sit(seat);
-            let (tlb, blocks) = seat.interpreter.counts();
-            HartStats {
-                counts: seat.hart.counts.clone(),
-                tlb,
-                blocks,
-            }
-        });
+        let engines = self.lock_engines();
+        let seats: Vec<_> = self.seats.iter().map(sit).collect();
         Stats {
             elapsed: self.started.elapsed(),
-            harts: harts.collect(),
+            harts: seats.iter().map(|seat| seat.hart.counts.clone()).collect(),
+            engine: engines.stats(seats.iter().map(|seat| &seat.engine)),
             devices: self.machine.board.access_counts(),
             faults: self.machine.board.faults(),
             dropped_output: self.machine.console.dropped(),

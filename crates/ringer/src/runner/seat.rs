@@ -3,11 +3,11 @@
 use std::sync::PoisonError;
 
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart, Interpreter};
+use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart};
 use ringer_machine::board::Board;
 use ringer_machine::sbi;
 
-use super::Vm;
+use super::{Engine, Vm};
 use crate::run::Event;
 use crate::semihosting::{GuestMemory, Reply};
 
@@ -27,7 +27,7 @@ pub struct Seat {
     /// The hart.
     pub hart: Hart,
     /// The engine.
-    pub interpreter: Interpreter,
+    pub engine: Engine,
     /// What it is doing.
     pub activity: Activity,
 }
@@ -56,12 +56,10 @@ impl Seat {
             return Turn::Idle(timer);
         }
         let before = self.hart.counts.retired;
-        let Self {
-            hart, interpreter, ..
-        } = self;
+        let Self { hart, engine, .. } = self;
         let exit = match &vm.sbi {
-            Some(sbi) => sbi.while_running(hart.id, || interpreter.run(hart, board, budget)),
-            None => interpreter.run(hart, board, budget),
+            Some(sbi) => sbi.while_running(hart.id, || engine.run(hart, board, budget)),
+            None => engine.run(hart, board, budget),
         };
         match exit {
             Exit::Budget | Exit::Yield | Exit::Pause => {}

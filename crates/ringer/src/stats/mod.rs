@@ -5,18 +5,38 @@ use std::time::Duration;
 
 use ringer_hart::cause::Cause;
 use ringer_hart::counter::Counts;
-use ringer_hart::interpret::{BlockCounts, TlbCounts};
 use ringer_machine::board::AccessCount;
 
-/// The counters of one hart and of the engine that runs it.
+use crate::translator::TranslatorStats;
+
+mod interpreter;
+
+pub use interpreter::InterpreterStats;
+
+/// The counters of a machine's engines.
 #[derive(Clone, Debug)]
-pub struct HartStats {
-    /// The hart's.
-    pub counts: Counts,
-    /// The translation cache's.
-    pub tlb: TlbCounts,
-    /// The code cache's.
-    pub blocks: BlockCounts,
+pub enum EngineStats {
+    /// Of the interpreters, by hart.
+    Interpret(Vec<InterpreterStats>),
+    /// Of the translators.
+    Translate(TranslatorStats),
+}
+
+impl EngineStats {
+    /// The lines about address translation.
+    fn address_translation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interpret(harts) => interpreter::address_translation(harts, f),
+            Self::Translate(stats) => stats.address_translation(f),
+        }
+    }
+    /// The lines about code.
+    fn code(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interpret(harts) => interpreter::code(harts, f),
+            Self::Translate(stats) => stats.code(f),
+        }
+    }
 }
 
 /// The counters of a whole machine.
@@ -25,7 +45,9 @@ pub struct Stats {
     /// How long it has been running, pauses included.
     pub elapsed: Duration,
     /// By hart.
-    pub harts: Vec<HartStats>,
+    pub harts: Vec<Counts>,
+    /// Of the engines that run the harts, since they were made.
+    pub engine: EngineStats,
     /// By device.
     pub devices: Vec<AccessCount>,
     /// Accesses that found nothing.
@@ -55,29 +77,37 @@ const fn interrupt_name(code: usize) -> &'static str {
 impl Stats {
     /// Instructions retired by all harts.
     pub fn instructions(&self) -> u64 {
-        self.total(|hart| hart.counts.retired)
-    }
-    fn total(&self, of: impl Fn(&HartStats) -> u64) -> u64 {
-        self.harts.iter().map(of).sum()
+        self.harts.iter().map(|hart| hart.retired).sum()
     }
     fn line(
         &self,
         f: &mut fmt::Formatter<'_>,
         name: &str,
-        of: impl Fn(&HartStats) -> u64,
+        of: impl Fn(&Counts) -> u64,
     ) -> fmt::Result {
-        let total = self.total(&of);
-        if total == 0 {
-            return Ok(());
-        }
-        write!(f, "  {name:<34}{:>18}", grouped(total))?;
-        if self.harts.len() > 1 {
-            for hart in &self.harts {
-                write!(f, "{:>16}", grouped(of(hart)))?;
-            }
-        }
-        writeln!(f)
+        line(f, name, self.harts.iter().map(of))
     }
+}
+
+/// A line with a total and, if there are several, the values of all harts. Nothing if there is
+/// nothing to tell.
+pub fn line(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    by_hart: impl Iterator<Item = u64>,
+) -> fmt::Result {
+    let values: Vec<u64> = by_hart.collect();
+    let total: u64 = values.iter().sum();
+    if total == 0 {
+        return Ok(());
+    }
+    write!(f, "  {name:<34}{:>18}", grouped(total))?;
+    if values.len() > 1 {
+        for value in values {
+            write!(f, "{:>16}", grouped(value))?;
+        }
+    }
+    writeln!(f)
 }
 
 /// A number with commas.
@@ -108,34 +138,30 @@ impl fmt::Display for Stats {
             }
         }
         writeln!(f, "{header}")?;
-        self.line(f, "instructions", |h| h.counts.retired)?;
-        self.line(f, "CSR instructions", |h| h.counts.csr_accesses)?;
-        self.line(f, "SBI calls", |h| h.counts.sbi_calls)?;
-        self.line(f, "waits for interrupt", |h| h.counts.waits)?;
-        self.line(f, "failed store-conditionals", |h| h.counts.failed_sc)?;
+        self.line(f, "instructions", |h| h.retired)?;
+        self.line(f, "CSR instructions", |h| h.csr_accesses)?;
+        self.line(f, "SBI calls", |h| h.sbi_calls)?;
+        self.line(f, "waits for interrupt", |h| h.waits)?;
+        self.line(f, "failed store-conditionals", |h| h.failed_sc)?;
         writeln!(f, "traps")?;
         for code in 0..Cause::CODES {
             self.line(f, Cause::name(code as u64), |h| {
-                h.counts.exceptions.get(code).copied().unwrap_or(0)
+                h.exceptions.get(code).copied().unwrap_or(0)
             })?;
         }
         writeln!(f, "interrupts")?;
         for code in 0..ringer_hart::cause::INTERRUPT_CODES {
             self.line(f, interrupt_name(code), |h| {
-                h.counts.interrupts.get(code).copied().unwrap_or(0)
+                h.interrupts.get(code).copied().unwrap_or(0)
             })?;
         }
         writeln!(f, "address translation")?;
-        self.line(f, "page-table walks", |h| h.counts.walks)?;
-        self.line(f, "TLB fills", |h| h.tlb.fills)?;
-        self.line(f, "TLB flushes", |h| h.tlb.flushes)?;
-        self.line(f, "TLB flushes of one page", |h| h.tlb.page_flushes)?;
-        self.line(f, "sfence.vma and the like", |h| h.counts.fences_vma)?;
+        self.line(f, "page-table walks", |h| h.walks)?;
+        self.engine.address_translation(f)?;
+        self.line(f, "sfence.vma and the like", |h| h.fences_vma)?;
         writeln!(f, "code")?;
-        self.line(f, "blocks decoded", |h| h.blocks.decoded)?;
-        self.line(f, "blocks checked again", |h| h.blocks.revalidated)?;
-        self.line(f, "code cache emptied", |h| h.blocks.dropped)?;
-        self.line(f, "fence.i", |h| h.counts.fences_i)?;
+        self.engine.code(f)?;
+        self.line(f, "fence.i", |h| h.fences_i)?;
         writeln!(f, "device accesses{:>38}{:>16}", "reads", "writes")?;
         for device in self.devices.iter().filter(|d| d.loads + d.stores > 0) {
             writeln!(
