@@ -1,6 +1,6 @@
 //! One instruction at a time: the definition of execution.
 
-use ringer_isa::decode;
+use ringer_isa::{Insn, decode};
 
 use crate::bus::Bus;
 use crate::cause::Exception;
@@ -43,6 +43,19 @@ impl Hart {
             },
         };
         self.follow(flow, pc, len)
+    }
+
+    /// As [`Hart::step_with`], for an engine that has already fetched and decoded the
+    /// instruction at `pc`.
+    pub fn execute_at_pc<B: Bus + ?Sized, T: TranslationCache>(
+        &mut self,
+        bus: &B,
+        cache: &mut T,
+        insn: &Insn,
+    ) -> Option<Exit> {
+        let pc = self.pc;
+        let flow = self.execute(bus, cache, insn, pc);
+        self.follow(flow, pc, insn.len)
     }
 
     /// Moves on after an instruction at `pc` of `len` bytes: the next one, a trap, or out.

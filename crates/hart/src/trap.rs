@@ -25,13 +25,6 @@ impl Hart {
 
     /// Takes the most urgent interrupt that is pending and enabled, if there is one.
     pub fn take_interrupt<B: Bus + ?Sized>(&mut self, bus: &B) -> bool {
-        if self.csrs.mie == 0 {
-            return false;
-        }
-        let enabled = self.interrupts_pending(bus) & self.csrs.mie;
-        if enabled == 0 {
-            return false;
-        }
         let status = self.csrs.mstatus;
         let machine_enabled = match self.mode.privilege {
             Privilege::Machine => status & mstatus::MIE != 0,
@@ -42,12 +35,21 @@ impl Hart {
             Privilege::Supervisor => status & mstatus::SIE != 0,
             Privilege::User => true,
         };
-        let for_machine = enabled & !self.csrs.mideleg;
-        let for_supervisor = enabled & self.csrs.mideleg;
-        let (candidates, delegated) = if machine_enabled && for_machine != 0 {
-            (for_machine, false)
-        } else if supervisor_enabled && for_supervisor != 0 {
-            (for_supervisor, true)
+        let (mut for_machine, mut for_supervisor) = (0, 0);
+        if machine_enabled {
+            for_machine = self.csrs.mie & !self.csrs.mideleg;
+        }
+        if supervisor_enabled {
+            for_supervisor = self.csrs.mie & self.csrs.mideleg;
+        }
+        if for_machine | for_supervisor == 0 {
+            return false; // without a look at the clock, which takes time
+        }
+        let pending = self.interrupts_pending(bus);
+        let (candidates, delegated) = if pending & for_machine != 0 {
+            (pending & for_machine, false)
+        } else if pending & for_supervisor != 0 {
+            (pending & for_supervisor, true)
         } else {
             return false;
         };

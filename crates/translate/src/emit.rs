@@ -228,6 +228,8 @@ enum Aside {
     Definition {
         label: Label,
         note: Note,
+        /// The encoding of its first instruction.
+        bits: u32,
         resume: Label,
         /// What host registers must hold again then.
         reload: Vec<(Xmm, Mem, Precision)>,
@@ -323,8 +325,7 @@ impl Emitter<'_> {
             uncounted: 1,
             uncounted_behind: 0,
         };
-        self.a.mov_ri(Reg::Rax, note.pack().into());
-        self.a.call_to(self.thunks.fallback);
+        self.call_definition(note, 0);
         self.go_to(i64::from(at) + 4);
     }
 
@@ -374,8 +375,8 @@ impl Emitter<'_> {
     /// Has the current instruction executed by the definition, on the straight way.
     fn definition(&mut self) {
         let note = self.note(self.index, self.index);
-        self.a.mov_ri(Reg::Rax, note.pack().into());
-        self.a.call_to(self.thunks.fallback);
+        let bits = self.current().insn.bits;
+        self.call_definition(note, bits);
         self.floats.forget();
         let insn = self.current().insn;
         if insn.op.format().writes_float() {
@@ -387,12 +388,19 @@ impl Emitter<'_> {
     fn definition_and_leave(&mut self, label: Label, index: usize) {
         let end = self.steps[index].end();
         let note = self.note(index, index);
+        let bits = self.steps[index].insn.bits;
         self.a.bind(label);
-        self.a.mov_ri(Reg::Rax, note.pack().into());
-        self.a.call_to(self.thunks.fallback);
+        self.call_definition(note, bits);
         self.count_back(self.count - index - 1);
         self.address_of(Reg::Rax, i32::from(end));
         self.a.jmp_to(self.thunks.exit_jump);
+    }
+
+    /// Has the definition execute what `note` names; `bits` is the first encoding, if known.
+    fn call_definition(&mut self, note: Note, bits: u32) {
+        self.a.mov_ri(Reg::Rax, note.pack().into());
+        self.a.mov_ri(Reg::Rdx, bits.into());
+        self.a.call_to(self.thunks.fallback);
     }
 
     /// Names the stretch from instruction `first` to `last`, both included.
@@ -413,6 +421,7 @@ impl Emitter<'_> {
         self.aside.push(Aside::Definition {
             label,
             note,
+            bits: self.steps[first].insn.bits,
             resume,
             reload: Vec::new(),
         });
@@ -462,12 +471,12 @@ impl Emitter<'_> {
                 Aside::Definition {
                     label,
                     note,
+                    bits,
                     resume,
                     reload,
                 } => {
                     self.a.bind(label);
-                    self.a.mov_ri(Reg::Rax, note.pack().into());
-                    self.a.call_to(self.thunks.fallback);
+                    self.call_definition(note, bits);
                     for (register, from, precision) in reload {
                         self.a.movs_load(precision, register, from);
                     }

@@ -9,6 +9,8 @@ use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, Hart, PAGE_SIZE};
 
+use ringer_isa::{Insn, Op};
+
 use crate::assembler::Assembler;
 use crate::cache::{Fresh, Key, Room};
 use crate::core_state::Core;
@@ -34,6 +36,8 @@ pub struct Engine<B: ?Sized> {
     pub(crate) shared: Arc<SharedCode<B>>,
     pub(crate) spaces: Spaces,
     pub(crate) counts: TranslatorCounts,
+    /// Instructions executed by the definition for generated code, by [`Op`].
+    by_op: Box<[u64]>,
     assembler: Assembler,
     /// News heard: pages with code, and drops of blocks.
     pages_heard: u64,
@@ -55,6 +59,7 @@ impl<B: Bus> Translator<B> {
                 shared,
                 spaces: Spaces::new(),
                 counts: TranslatorCounts::default(),
+                by_op: vec![0; Op::ALL.len()].into_boxed_slice(),
                 assembler: Assembler::new(0),
             },
         }
@@ -71,6 +76,18 @@ impl<B: Bus> Translator<B> {
             spaces: self.engine.spaces.counts(),
             ..self.engine.counts
         }
+    }
+
+    /// Which instructions generated code has left to the definition and how often, the most
+    /// frequent first. Accesses to pages that are not in the tables yet are among them.
+    pub fn fallbacks(&self) -> Vec<(Op, u64)> {
+        let counts = Op::ALL
+            .iter()
+            .copied()
+            .zip(self.engine.by_op.iter().copied());
+        let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 
     /// Executes up to `budget` instructions, exactly as `Interpreter::run` does.
@@ -232,7 +249,7 @@ impl<B: Bus> Engine<B> {
         self.pages_heard = self.shared.pages();
     }
 
-    fn act_on_effects(&mut self, hart: &mut Hart, bus: &B) {
+    pub(crate) fn act_on_effects(&mut self, hart: &mut Hart, bus: &B) {
         let effects = hart.take_effects();
         if effects.contains(Effects::FENCE_I) {
             self.fence_i(hart, bus);
@@ -250,6 +267,16 @@ impl<B: Bus> Engine<B> {
             data: hart.data_context(),
         });
         hart.effects.remove(Effects::CONTEXT);
+    }
+
+    /// Acts on effects that leave translations and code as they are. True if `pc` did not move
+    /// (no interrupt was taken) and instructions are fetched as before.
+    pub(crate) fn fetches_as_before(&mut self, hart: &mut Hart, bus: &B) -> bool {
+        let (pc, fetch) = (hart.pc, self.spaces.current_mut().conditions.fetch);
+        self.act_on_effects(hart, bus);
+        hart.pc == pc
+            && hart.effects.is_empty()
+            && self.spaces.current_mut().conditions.fetch == fetch
     }
 
     /// Drops the blocks whose code has changed since it was translated.
@@ -275,7 +302,7 @@ impl<B: Bus> Engine<B> {
     }
 
     /// The generated code for `pc`; `None` if that instruction is for the definition.
-    fn find_code(&mut self, hart: &mut Hart, bus: &B) -> Option<u64> {
+    pub(crate) fn find_code(&mut self, hart: &mut Hart, bus: &B) -> Option<u64> {
         if let Some(code) = self.spaces.current_mut().find_jump(hart.pc) {
             return Some(code);
         }
@@ -381,10 +408,22 @@ impl<B: Bus> Engine<B> {
         }
     }
 
-    /// Executes one instruction by the definition, and notes what it stored to code.
+    /// Executes the instruction at `pc` by the definition, and notes what it stored to code.
     pub(crate) fn step(&mut self, hart: &mut Hart, bus: &B) -> Option<Exit> {
         let mut cache = SpaceCache::new(self.spaces.current_mut(), bus.ram());
         let exit = hart.step_with(bus, &mut cache);
+        cache.note_stored();
+        self.counts.fills += cache.fills;
+        exit
+    }
+
+    /// As [`Engine::step`], of an instruction that is known to be `insn`.
+    pub(crate) fn execute(&mut self, hart: &mut Hart, bus: &B, insn: &Insn) -> Option<Exit> {
+        if let Some(count) = self.by_op.get_mut(insn.op as usize) {
+            *count += 1;
+        }
+        let mut cache = SpaceCache::new(self.spaces.current_mut(), bus.ram());
+        let exit = hart.execute_at_pc(bus, &mut cache, insn);
         cache.note_stored();
         self.counts.fills += cache.fills;
         exit

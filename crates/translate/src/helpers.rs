@@ -1,18 +1,26 @@
-//! What generated code calls: the definition, for one instruction. One of the few modules with
-//! `unsafe`.
+//! What generated code calls: the definition, for what generated code does not do itself, and
+//! what has to follow from it. One of the few modules with `unsafe`.
 
 use ringer_hart::Bus;
+use ringer_hart::hart::Effects;
+use ringer_isa::decode;
 
 use crate::core_state::Core;
 use crate::engine::Engine;
-use crate::thunks::Note;
+use crate::thunks::{Note, go_on};
 
-/// Executes the stretch of instructions that `note` names, by the definition. Returns 0 if
-/// generated code can go on behind it, else 1, with the reason in the core.
+/// Effects after which the running block may go on, if the hart still fetches as before.
+const HARMLESS: Effects = Effects::CONTEXT
+    .union(Effects::INTERRUPTS)
+    .union(Effects::DEVICE);
+
+/// Executes the stretch of instructions that `note` names, by the definition; `bits` is the
+/// encoding of the first, or 0 if that is not known. Returns one of [`go_on`], or the address of
+/// the code to run next.
 ///
 /// # Safety
 /// `core` is the core of a translator that runs on a `B`, called from its generated code.
-pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32) -> u32 {
+pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits: u32) -> u64 {
     // SAFETY: by the contract, and `Translator::stay` has set the pointers to what it borrows
     // for as long as generated code runs, without using it meanwhile.
     let (core, engine, bus) = unsafe {
@@ -30,28 +38,66 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32) -> u3
     let float_ready = core.float_ready;
     core.settle_float();
     let mut done = 0;
+    let mut known = decode(bits);
     loop {
         left -= 1;
         engine.counts.fallbacks += 1;
         let hart = &mut core.hart;
-        core.exit = engine.step(hart, bus);
-        let busy = !hart.effects.is_empty() || bus.lines(hart.id).has_requests();
-        let now = hart.pc.wrapping_sub(start);
-        if core.exit.is_some() || busy || now > len || now <= done {
+        core.exit = match known.take() {
+            Some(insn) => engine.execute(hart, bus, &insn),
+            None => engine.step(hart, bus),
+        };
+        if core.exit.is_some() || bus.lines(hart.id).has_requests() {
             break;
+        }
+        let now = hart.pc.wrapping_sub(start);
+        let inside = now > done && now <= len;
+        if !inside {
+            return onward(core, engine, bus, left);
+        }
+        if !hart.effects.is_empty() {
+            let harmless = HARMLESS.contains(hart.effects);
+            if !(harmless && engine.fetches_as_before(hart, bus)) {
+                return onward(core, engine, bus, left);
+            }
         }
         if now == len {
             // A branch may have skipped a part.
             core.left = left - u64::from(note.uncounted_behind);
+            core.space = engine.spaces.current();
             core.prepare_float();
             if core.float_ready >= float_ready {
-                return 0;
+                return go_on::BEHIND;
             }
-            break; // the block may have relied on it
+            // The block may have relied on it.
+            core.settle_float();
+            return onward(core, engine, bus, left);
         }
         done = now;
     }
+    leave(core, engine, left)
+}
+
+/// Goes on at `pc`, wherever that is, in generated code if there is any.
+fn onward<B: Bus>(core: &mut Core, engine: &mut Engine<B>, bus: &B, left: u64) -> u64 {
+    let hart = &mut core.hart;
+    while !hart.effects.is_empty() {
+        engine.act_on_effects(hart, bus);
+    }
+    if left != 0
+        && let Some(code) = engine.find_code(hart, bus)
+    {
+        core.left = left;
+        core.horizon = hart.counts.retired.wrapping_add(left);
+        core.space = engine.spaces.current();
+        core.prepare_float();
+        return code;
+    }
+    leave(core, engine, left)
+}
+
+fn leave<B>(core: &mut Core, engine: &mut Engine<B>, left: u64) -> u64 {
     engine.counts.fallback_exits += 1;
     core.left = left;
-    1
+    go_on::NOT
 }

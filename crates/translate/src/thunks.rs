@@ -5,7 +5,7 @@
 //! guest return address and the host address to go on at, one for each guest call that has not
 //! returned (see `emit/jump.rs`). They only ever are a guess, dropped at every exit.
 
-use crate::assembler::{Alu, AssembleError, Assembler, Mem, Reg, Width};
+use crate::assembler::{Alu, AssembleError, Assembler, Cond, Mem, Reg, Width};
 use crate::core_state::{
     AT_HOME, BIAS, CORE, Core, LEFT, LEFT_FIELD, PC, SPACE, SPACE_FIELD, STACK, home, x,
 };
@@ -20,6 +20,14 @@ pub mod exit {
     pub const LOOK: u64 = 3 << 32;
 }
 
+/// What a helper says of how to go on, where it is not the address of other code.
+pub mod go_on {
+    /// Behind the instructions that it has executed.
+    pub const BEHIND: u64 = 0;
+    /// Not in generated code: Rust has to look.
+    pub const NOT: u64 = 1;
+}
+
 /// Addresses of the thunks.
 #[derive(Clone, Copy, Debug)]
 pub struct Thunks {
@@ -31,7 +39,8 @@ pub struct Thunks {
     pub exit_jump: u64,
     /// Leaves since too few instructions are left.
     pub exit_budget: u64,
-    /// Called: executes one instruction by its definition; `eax` says which ([`Note`]).
+    /// Called: executes an instruction by its definition; `eax` says which ([`Note`]), `edx`
+    /// holds its encoding.
     pub fallback: u64,
 }
 
@@ -68,8 +77,8 @@ impl Note {
     }
 }
 
-/// Executes one instruction for generated code; 0 if that goes on behind it.
-pub type Fallback = unsafe extern "sysv64" fn(core: *mut Core, note: u32) -> u32;
+/// Executes instructions for generated code; says how to [`go_on`].
+pub type Fallback = unsafe extern "sysv64" fn(core: *mut Core, note: u32, bits: u32) -> u64;
 
 /// Registers that the host's functions preserve, in the order they are pushed.
 const PRESERVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
@@ -115,6 +124,7 @@ impl Thunks {
         a.mov_rr(Width::W64, Reg::Rcx, Reg::Rsi);
         a.mov_rr(Width::W64, Reg::Rax, Reg::Rdx);
         a.mov_mr(Width::W64, STACK, Reg::Rsp);
+        let run = a.bind_here();
         a.mov_rm(Width::W64, SPACE, SPACE_FIELD);
         a.mov_rm(Width::W64, LEFT, LEFT_FIELD);
         load_homes(a);
@@ -146,12 +156,21 @@ impl Thunks {
         a.mov_ri(Reg::Rax, fallback as usize as u64);
         a.call_r(Reg::Rax);
         a.pop_r(Reg::Rcx);
-        a.test_rr(Width::W32, Reg::Rax, Reg::Rax);
-        let look = a.label();
-        a.jcc(crate::assembler::Cond::Ne, look);
+        let (elsewhere, look) = (a.label(), a.label());
+        a.alu_ri(Alu::Cmp, Width::W64, Reg::Rax, go_on::NOT as i32);
+        a.jcc(Cond::E, look);
+        a.jcc(Cond::A, elsewhere);
         load_homes(a);
+        a.mov_rm(Width::W64, SPACE, SPACE_FIELD);
         a.mov_rm(Width::W64, LEFT, LEFT_FIELD);
         a.ret();
+
+        a.bind(elsewhere);
+        a.mov_rr(Width::W64, Reg::Rcx, Reg::Rax);
+        a.mov_rm(Width::W64, Reg::Rsp, STACK);
+        a.mov_rm(Width::W64, Reg::Rax, PC);
+        a.jmp(run);
+
         a.bind(look);
         // The registers are in the core already, changed by the instruction.
         a.mov_ri(Reg::Rax, exit::LOOK);

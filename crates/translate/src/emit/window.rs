@@ -40,14 +40,18 @@ pub fn bytes(op: Op) -> Option<i32> {
     })
 }
 
-/// Whether `rcx` does not live through the instruction's code.
+/// Whether a window does not outlive the instruction, or `rcx` its code.
 fn clobbers(insn: &Insn, features: &Features) -> bool {
     match insn.op {
         Op::Sll | Op::Srl | Op::Sra | Op::Sllw | Op::Srlw | Op::Sraw => !features.bmi2,
         Op::Rol | Op::Ror | Op::Rolw | Op::Rorw => true,
         Op::Div | Op::Divu | Op::Rem | Op::Remu => true,
         Op::Divw | Op::Divuw | Op::Remw | Op::Remuw => true,
-        op => matches!(op.class(), Class::Atomic | Class::Jump | Class::System),
+        // A CSR may change what the hart can reach.
+        op => matches!(
+            op.class(),
+            Class::Atomic | Class::Jump | Class::System | Class::Csr
+        ),
     }
 }
 
