@@ -6,11 +6,11 @@ use std::mem::offset_of;
 use ringer_hart::{Exit, Hart};
 
 use crate::assembler::{Mem, Reg};
-use crate::space::Space;
+use crate::tables::Tables;
 
 /// Points into [`Core`], at [`BIAS`], while generated code runs.
 pub const CORE: Reg = Reg::Rbp;
-/// Points to the [`Space`] in force.
+/// Points to the [`Tables`] of the space in force.
 pub const SPACE: Reg = Reg::R14;
 /// Counts the instructions that may still be executed.
 pub const LEFT: Reg = Reg::R15;
@@ -20,8 +20,8 @@ pub const LEFT: Reg = Reg::R15;
 pub struct Core {
     /// The hart. Its integer registers with a home are stale while generated code runs.
     pub hart: Hart,
-    /// The space in force.
-    pub space: *mut Space,
+    /// The tables of the space in force.
+    pub space: *mut Tables,
     /// Virtual address of the page that the running block lies in.
     pub page: u64,
     /// The stack pointer on entry: where return addresses are remembered from.

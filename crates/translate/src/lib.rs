@@ -15,6 +15,7 @@ mod helpers;
 mod shared;
 mod space;
 mod spaces;
+mod tables;
 mod thunks;
 
 pub use counts::TranslatorCounts;

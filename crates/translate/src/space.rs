@@ -1,8 +1,7 @@
 //! A space: everything a hart remembers under one set of access conditions (mode, `satp`, SUM,
 //! MXR): where its pages lie in host memory, and which generated code runs at which address.
 //!
-//! Generated code looks into the tables itself, so their layout is fixed; see `emit/memory.rs`
-//! and `emit/jump.rs`.
+//! Generated code looks into the tables itself; see `emit/memory.rs` and `emit/jump.rs`.
 
 use std::cell::Cell;
 
@@ -10,13 +9,12 @@ use ringer_hart::code_pages::CodePages;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::{Access, AccessContext};
 use ringer_hart::{GuestVirt, PAGE_SIZE, Ram};
+use rustix::io::Errno;
 
-/// Pages remembered for loads, and as many for stores (direct-mapped).
-pub const PAGES: usize = 1024;
+use crate::tables::{JUMPS, Jump, MappedTables, PAGES, Page, Tables};
+
 /// Pages remembered for fetches.
 const FETCH_PAGES: usize = 128;
-/// Jump targets remembered (direct-mapped).
-pub const JUMPS: usize = 4096;
 /// Flipped in the tag of a store entry if the page holds code, so that stores must be noted.
 /// The tag is then one of another place in the table: no address that is looked up here has it,
 /// and generated code never stores by it.
@@ -25,24 +23,6 @@ const NOTED: u64 = PAGE_SIZE;
 const NO_JUMP: Jump = Jump { pc: 1, code: 0 };
 /// Bits of the set of pages that jump targets lie in.
 const JUMP_PAGES: usize = 1024;
-
-/// Where a page lies.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// Its virtual address.
-    tag: u64,
-    /// Its address in the host; of a fetch page, its offset in RAM.
-    host: u64,
-}
-
-/// Where the code for a jump target is.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Jump {
-    pc: u64,
-    code: u64,
-}
 
 /// Matches only page 0, so it must not be in that page's place; see [`empty`]. No page of the
 /// host is at 0.
@@ -55,14 +35,92 @@ const EMPTY_AT_0: Page = Page {
 /// Of the pages for fetches, which only Rust looks into.
 const NO_FETCH: Page = Page { tag: 1, host: 0 };
 
+/// Entries of a table that lie in one page of the host's memory.
+const CHUNK: usize = 256;
+/// Chunks of a table.
+const CHUNKS: usize = PAGES / CHUNK;
+/// Entries that are remembered one by one, to be emptied so.
+const LISTED: usize = 1024;
+/// Chunks of a table that may be in use: 2 MiB of memory for each of the two.
+const MOST_CHUNKS: u32 = 512;
+
+/// Which entries of a table of pages are in use.
+#[derive(Debug)]
+struct Used {
+    /// The slots, if they are not too many.
+    list: Vec<u32>,
+    /// The chunks.
+    chunks: Box<[u64; CHUNKS / 64]>,
+    /// How many chunks have been in use since memory was given back.
+    touched: u32,
+    /// Those, too.
+    backed: Box<[u64; CHUNKS / 64]>,
+}
+
+impl Used {
+    fn none() -> Self {
+        Self {
+            list: Vec::new(),
+            chunks: Box::new([0; CHUNKS / 64]),
+            touched: 0,
+            backed: Box::new([0; CHUNKS / 64]),
+        }
+    }
+
+    fn add(&mut self, slot: usize) {
+        if self.list.len() < LISTED {
+            self.list.push(slot as u32);
+        }
+        let (word, bit) = (slot / CHUNK / 64, 1 << (slot / CHUNK % 64));
+        self.chunks[word] |= bit;
+        if self.backed[word] & bit == 0 {
+            self.backed[word] |= bit;
+            self.touched += 1;
+        }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.list.len() < LISTED
+    }
+
+    /// Calls `each` with runs of slots that hold all the entries in use.
+    fn runs(&self, mut each: impl FnMut(std::ops::Range<usize>)) {
+        if self.is_listed() {
+            for &slot in &self.list {
+                each(slot as usize..slot as usize + 1);
+            }
+            return;
+        }
+        for (word, &bits) in self.chunks.iter().enumerate() {
+            let mut bits = bits;
+            while bits != 0 {
+                let chunk = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                each(chunk * CHUNK..(chunk + 1) * CHUNK);
+            }
+        }
+    }
+
+    /// Empties the entries in use.
+    fn clear(&mut self, table: &mut [Page; PAGES]) {
+        self.runs(|run| table[run].fill(EMPTY));
+        table[0] = EMPTY_AT_0;
+        self.list.clear();
+        self.chunks.fill(0);
+    }
+
+    /// The memory was given back.
+    fn forget(&mut self) {
+        self.list.clear();
+        self.chunks.fill(0);
+        self.backed.fill(0);
+        self.touched = 0;
+    }
+}
+
 /// An entry that matches no address which is looked up at `slot`.
 fn empty(slot: usize) -> Page {
     if slot == 0 { EMPTY_AT_0 } else { EMPTY }
-}
-
-fn clear(table: &mut [Page; PAGES]) {
-    table.fill(EMPTY);
-    table[0] = EMPTY_AT_0;
 }
 
 /// Addresses between which large leaves were seen, apart for each half of the address space.
@@ -79,16 +137,12 @@ impl Hull {
     }
 }
 
-/// The tables.
-#[repr(C)]
+/// Everything remembered under one set of conditions.
 #[derive(Debug)]
 pub struct Space {
-    /// For loads.
-    pub load: [Page; PAGES],
-    /// For stores.
-    pub store: [Page; PAGES],
-    /// For jumps.
-    pub jumps: [Jump; JUMPS],
+    tables: MappedTables,
+    loads: Used,
+    stores: Used,
     fetch: [Page; FETCH_PAGES],
     /// Which conditions this is for.
     pub conditions: Conditions,
@@ -139,12 +193,12 @@ fn jump_page(pc: u64) -> (usize, u64) {
 }
 
 impl Space {
-    /// An empty space on the heap: it is too large for a stack.
-    pub fn new(conditions: Conditions) -> Box<Self> {
-        let mut space = Box::new(Self {
-            load: [EMPTY; PAGES],
-            store: [EMPTY; PAGES],
-            jumps: [NO_JUMP; JUMPS],
+    /// An empty space.
+    pub fn new(conditions: Conditions) -> Result<Self, Errno> {
+        let mut space = Self {
+            tables: MappedTables::new()?,
+            loads: Used::none(),
+            stores: Used::none(),
             fetch: [NO_FETCH; FETCH_PAGES],
             conditions,
             large: [Hull::default(); 2],
@@ -152,10 +206,21 @@ impl Space {
             pages_empty: true,
             jumps_empty: true,
             last_used: 0,
-        });
-        clear(&mut space.load);
-        clear(&mut space.store);
-        space
+        };
+        space.mark_first_entries();
+        Ok(space)
+    }
+
+    /// What zeroed memory does not say.
+    fn mark_first_entries(&mut self) {
+        self.tables.load[0] = EMPTY_AT_0;
+        self.tables.store[0] = EMPTY_AT_0;
+        self.tables.jumps[0] = NO_JUMP;
+    }
+
+    /// The tables, for generated code.
+    pub fn tables(&mut self) -> *mut Tables {
+        self.tables.address()
     }
 
     /// Forgets everything, to serve other conditions.
@@ -167,8 +232,8 @@ impl Space {
     /// Forgets everything.
     pub fn forget(&mut self) {
         if !self.pages_empty {
-            clear(&mut self.load);
-            clear(&mut self.store);
+            self.loads.clear(&mut self.tables.load);
+            self.stores.clear(&mut self.tables.store);
             self.fetch.fill(NO_FETCH);
             self.large = [Hull::default(); 2];
             self.pages_empty = true;
@@ -179,7 +244,7 @@ impl Space {
     /// Forgets which code belongs to which address.
     pub fn forget_jumps(&mut self) {
         if !self.jumps_empty {
-            self.jumps.fill(NO_JUMP);
+            self.tables.jumps.fill(NO_JUMP);
             self.jump_pages.fill(0);
             self.jumps_empty = true;
         }
@@ -194,8 +259,8 @@ impl Space {
         }
         let page = va.0 & !(PAGE_SIZE - 1);
         let slot = slot(page);
-        self.load[slot] = empty(slot);
-        self.store[slot] = empty(slot);
+        self.tables.load[slot] = empty(slot);
+        self.tables.store[slot] = empty(slot);
         self.fetch[slot % FETCH_PAGES] = NO_FETCH;
         let (word, bit) = jump_page(page);
         if self.jump_pages[word] & bit != 0 {
@@ -210,16 +275,45 @@ impl Space {
         if self.pages_empty {
             return;
         }
-        for (index, page) in self.store.iter_mut().enumerate() {
-            if page.host != 0 && slot(page.tag) == index && is_code(page.host) {
-                page.tag ^= NOTED;
+        let Self { tables, stores, .. } = self;
+        stores.runs(|run| {
+            for index in run {
+                let page = &mut tables.store[index];
+                if page.host != 0 && slot(page.tag) == index && is_code(page.host) {
+                    page.tag ^= NOTED;
+                }
             }
+        });
+    }
+
+    /// Puts in an entry for loads or stores.
+    fn put(&mut self, store: bool, va: u64, page: Page) {
+        if self.loads.touched.max(self.stores.touched) >= MOST_CHUNKS {
+            self.release();
         }
+        self.pages_empty = false;
+        let slot = slot(va);
+        if store {
+            self.stores.add(slot);
+            self.tables.store[slot] = page;
+        } else {
+            self.loads.add(slot);
+            self.tables.load[slot] = page;
+        }
+    }
+
+    /// Forgets all and gives the memory back.
+    fn release(&mut self) {
+        self.forget();
+        self.loads.forget();
+        self.stores.forget();
+        self.tables.release();
+        self.mark_first_entries();
     }
 
     /// Remembers where the code for `pc` is.
     pub fn remember_jump(&mut self, pc: u64, code: u64) {
-        self.jumps[jump_slot(pc)] = Jump { pc, code };
+        self.tables.jumps[jump_slot(pc)] = Jump { pc, code };
         let (word, bit) = jump_page(pc);
         self.jump_pages[word] |= bit;
         self.jumps_empty = false;
@@ -227,7 +321,7 @@ impl Space {
 
     /// The code for `pc`, if remembered.
     pub fn find_jump(&self, pc: u64) -> Option<u64> {
-        let jump = &self.jumps[jump_slot(pc)];
+        let jump = &self.tables.jumps[jump_slot(pc)];
         (jump.pc == pc).then_some(jump.code)
     }
 }
@@ -267,10 +361,11 @@ impl<'a> SpaceCache<'a> {
         if self.code.holds_code(offset / PAGE_SIZE) {
             self.code.note(offset, 8);
         } else {
-            self.space.store[slot(va)] = Page {
+            let page = Page {
                 tag: va & !(PAGE_SIZE - 1),
                 host: self.ram + (offset & !(PAGE_SIZE - 1)),
             };
+            self.space.put(true, va, page);
         }
     }
 }
@@ -288,11 +383,11 @@ impl TranslationCache for SpaceCache<'_> {
                 (entry.tag == page).then(|| entry.host + within)
             }
             Access::Load => {
-                let entry = &self.space.load[slot(va)];
+                let entry = &self.space.tables.load[slot(va)];
                 (entry.tag == page).then(|| entry.host - self.ram + within)
             }
             Access::Store => {
-                let entry = &self.space.store[slot(va)];
+                let entry = &self.space.tables.store[slot(va)];
                 let offset = entry.host.wrapping_sub(self.ram) + within;
                 if entry.tag == page {
                     return Some(offset);
@@ -320,15 +415,16 @@ impl TranslationCache for SpaceCache<'_> {
                     host: offset,
                 }
             }
-            Access::Load => self.space.load[slot(va)] = entry,
+            Access::Load => self.space.put(false, va, entry),
             Access::Store if self.code.holds_code(offset / PAGE_SIZE) => {
                 self.stored.set(Some((va, offset + (va & (PAGE_SIZE - 1)))));
-                self.space.store[slot(va)] = Page {
+                let noted = Page {
                     tag: page ^ NOTED,
                     ..entry
                 };
+                self.space.put(true, va, noted);
             }
-            Access::Store => self.space.store[slot(va)] = entry,
+            Access::Store => self.space.put(true, va, entry),
         }
         if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
             let first = va & !(leaf_size - 1);

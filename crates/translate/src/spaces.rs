@@ -1,9 +1,12 @@
 //! The spaces of one hart: which ones there are, which is in force, and what fences do to them.
 //! Going back to an address space that was left finds its space as it was.
 
+use std::alloc::{Layout, handle_alloc_error};
+
 use ringer_hart::hart::AddressFence;
 
 use crate::space::{Conditions, Space};
+use crate::tables::Tables;
 
 /// Spaces kept; the one unused for longest makes room.
 const MOST: usize = 48;
@@ -26,7 +29,7 @@ pub struct SpaceCounts {
 /// All spaces of a hart.
 #[derive(Debug)]
 pub struct Spaces {
-    all: Vec<Box<Space>>,
+    all: Vec<Space>,
     /// By hash of the conditions, where in `all` to look first.
     index: [u8; INDEX],
     current: usize,
@@ -52,8 +55,11 @@ impl Spaces {
             fetch: hart.fetch_context(),
             data: hart.data_context(),
         };
+        // As with any other memory, there is no going on without.
+        let space =
+            Space::new(first).unwrap_or_else(|_| handle_alloc_error(Layout::new::<Tables>()));
         Self {
-            all: vec![Space::new(first)],
+            all: vec![space],
             index: [0; INDEX],
             current: 0,
             now: 0,
@@ -66,9 +72,9 @@ impl Spaces {
         self.counts
     }
 
-    /// The space in force, for generated code.
-    pub fn current(&mut self) -> *mut Space {
-        &raw mut *self.all[self.current]
+    /// The tables of the space in force, for generated code.
+    pub fn current(&mut self) -> *mut Tables {
+        self.all[self.current].tables()
     }
 
     /// The space in force.
@@ -102,8 +108,10 @@ impl Spaces {
             return known;
         }
         self.counts.begun += 1;
-        if self.all.len() < MOST {
-            self.all.push(Space::new(conditions));
+        if self.all.len() < MOST
+            && let Ok(space) = Space::new(conditions)
+        {
+            self.all.push(space);
             return self.all.len() - 1;
         }
         let oldest = (0..self.all.len()).min_by_key(|at| self.all[*at].last_used);

@@ -10,7 +10,7 @@ use ringer_isa::Op;
 use super::{Aside, Emitter, is_in_page};
 use crate::assembler::{Alu, Cond, Mem, Reg, Scale, Width};
 use crate::core_state::{PAGE, SPACE, STACK, home, x};
-use crate::space::{JUMPS, Space};
+use crate::tables::{JUMPS, Tables};
 
 /// The registers that calls leave their return address in (unprivileged 2.5.1).
 fn is_link(register: u8) -> bool {
@@ -170,7 +170,7 @@ impl Emitter<'_> {
     /// Looks for the guest address in `rax` in the table of jumps; leaves generated code if it
     /// is not there. Returns where the code's address is.
     fn look_up_jump(&mut self) -> Mem {
-        let table = std::mem::offset_of!(Space, jumps) as i32;
+        let table = std::mem::offset_of!(Tables, jumps) as i32;
         self.a.mov_rr(Width::W32, Reg::Rcx, Reg::Rax);
         self.a
             .shift_ri(crate::assembler::Shift::Shr, Width::W32, Reg::Rcx, 12);

@@ -8,7 +8,7 @@ use super::Emitter;
 use super::window::{self, Window};
 use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Shift, Width};
 use crate::core_state::{SPACE, home, x};
-use crate::space::{PAGES, Space};
+use crate::tables::{PAGES, Tables};
 
 /// Holds where the window lies in host memory.
 const WINDOW: Reg = Reg::Rcx;
@@ -24,8 +24,8 @@ impl Kind {
     /// Where the table lies in the space.
     fn table(self) -> i32 {
         match self {
-            Self::Load => offset_of!(Space, load) as i32,
-            Self::Store => offset_of!(Space, store) as i32,
+            Self::Load => offset_of!(Tables, load) as i32,
+            Self::Store => offset_of!(Tables, store) as i32,
         }
     }
 }
