@@ -9,11 +9,14 @@ uint64_t integer(uint64_t rounds);
 uint64_t fibonacci(uint64_t rounds);
 uint64_t dispatch(uint64_t rounds);
 uint64_t nbody(uint64_t rounds);
+uint64_t matrix(uint64_t rounds);
+uint64_t mandelbrot(uint64_t rounds);
 uint64_t stream(uint64_t rounds);
 uint64_t chase(uint64_t rounds);
 uint64_t page_fault(uint64_t rounds);
 uint64_t null_syscall(uint64_t rounds);
 uint64_t fork_exit(uint64_t rounds);
 uint64_t fork_exec(uint64_t rounds);
+uint64_t shell_loop(uint64_t rounds);
 
 #endif

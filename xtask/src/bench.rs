@@ -1,22 +1,24 @@
-//! `cargo xtask bench`: Ringer, QEMU and the host on the same work, in turns, in one run.
+//! `cargo xtask bench`: Ringer, QEMU and the host on the same work, in turns, in one run. Writes a
+//! table and a plot; a newcomer to the numbers starts with `bench/rows.rs`.
+
+mod machine;
+mod memory;
+mod plot;
+mod report;
+mod rows;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::debian;
 use crate::toolchain::{have, root, say};
-
-const QEMU: &str = "qemu-system-riscv64";
-/// The row of the time to userspace.
-const BOOT: &str = "boot to userspace (s)";
+use machine::{Column, Engine, Job, Outcome};
+use memory::OwnMemory;
+use rows::{Group, HARTS, Row};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -27,73 +29,112 @@ pub struct Arguments {
     /// How long each benchmark runs in the guest.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Ringer's engine that is compared with the others.
+    #[arg(long, value_enum, default_value_t = Engine::Translate)]
+    engine: Engine,
+    /// Also measure the interpreter, in a column of its own.
+    #[arg(long)]
+    interpret: bool,
+    /// Only these rows of the table, by their short names (`nbody,exec,integer-4`).
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
-/// A machine that is measured: its column.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Column {
-    Interpret,
-    Qemu,
-    Native,
+/// All that was measured.
+struct Measured {
+    /// Ringer with the engine in question comes first.
+    columns: Vec<Column>,
+    rows: Vec<&'static Row>,
+    /// By row and column, one value of each run.
+    samples: BTreeMap<&'static str, BTreeMap<Column, Vec<f64>>>,
+    /// What Ringer needed beside the guest's RAM, by the number of harts.
+    memory: BTreeMap<usize, OwnMemory>,
+    /// What went wrong, in words.
+    failures: Vec<String>,
+    /// Each kernel's check value, and who said so first.
+    checks: BTreeMap<&'static str, (u64, Column)>,
 }
-
-impl Column {
-    fn title(self) -> &'static str {
-        match self {
-            Self::Interpret => "ringer interpret",
-            Self::Qemu => "QEMU TCG",
-            Self::Native => "native",
-        }
-    }
-}
-
-/// All values measured, by row and column.
-type Samples = BTreeMap<String, BTreeMap<Column, Vec<f64>>>;
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root());
     ensure!(arguments.runs > 0, "--runs must be at least 1");
+    ensure!(
+        arguments.seconds > 0.0 && arguments.seconds <= 3600.0,
+        "--seconds must be more than 0 and at most 3600"
+    );
+    let rows = rows::choose(&arguments.only)?;
     cmd!(sh, "cargo build -q --release -p ringer")
         .quiet()
         .run()?;
+    // Builds the initramfs anew, with guests/bench as it is now.
     debian::run(&debian::Arguments::default())?;
     let native = compile_native(&sh)?;
-    let mut columns = vec![Column::Interpret];
-    if have(QEMU) {
+
+    let mut measured = Measured::new(columns(arguments), rows);
+    let jobs = measured.jobs(arguments.seconds);
+    for run in 1..=arguments.runs {
+        for job in &jobs {
+            for column in measured.columns.clone() {
+                say(&format!(
+                    "run {run} of {}: {}, {}",
+                    arguments.runs,
+                    column.title(),
+                    job.title()
+                ));
+                let Some(mut command) = job.command(column, &native) else {
+                    continue;
+                };
+                let ended = machine::run(&mut command, column, job, job.time_limit());
+                measured.take(column, job, ended);
+            }
+        }
+    }
+
+    let folder = folder(arguments, &measured);
+    fs::create_dir_all(&folder)?;
+    let text = report::write(&sh, arguments, &measured)?;
+    println!("{text}");
+    let (table, plot) = (folder.join("BENCH.md"), folder.join("bench.svg"));
+    fs::write(&table, text).with_context(|| format!("cannot write {}", table.display()))?;
+    fs::write(&plot, plot::draw(&measured))
+        .with_context(|| format!("cannot write {}", plot.display()))?;
+    say(&format!("written: {}, {}", table.display(), plot.display()));
+    ensure!(
+        measured.failures.is_empty(),
+        "not everything could be measured:\n{}",
+        measured.failures.join("\n")
+    );
+    Ok(())
+}
+
+/// The machines that can be measured here.
+fn columns(arguments: &Arguments) -> Vec<Column> {
+    let mut columns = vec![Column::Ringer(arguments.engine)];
+    if arguments.interpret && arguments.engine != Engine::Interpret {
+        columns.push(Column::Ringer(Engine::Interpret));
+    }
+    if have(machine::QEMU) {
         columns.push(Column::Qemu);
     } else {
         say(&format!(
-            "{QEMU} IS MISSING: there is nothing to compare with. Install Debian's \
-             qemu-system-riscv, version 10 or later (bookworm: from bookworm-backports)"
+            "{} IS MISSING: there is nothing to compare with. Install Debian's \
+             qemu-system-riscv, version 10 or later (bookworm: from bookworm-backports)",
+            machine::QEMU
         ));
     }
     columns.push(Column::Native);
+    columns
+}
 
-    let mut samples = Samples::new();
-    for run in 1..=arguments.runs {
-        for &column in &columns {
-            say(&format!(
-                "run {run} of {}: {}",
-                arguments.runs,
-                column.title()
-            ));
-            let mut command = match column {
-                Column::Interpret => ringer(arguments.seconds),
-                Column::Qemu => qemu(arguments.seconds),
-                Column::Native => {
-                    let mut command = Command::new(&native);
-                    command.args(["-t", &arguments.seconds.to_string()]);
-                    command
-                }
-            };
-            measure(&mut command, column, &mut samples)?;
-        }
-    }
-    let report = report(&sh, arguments, &columns, &samples)?;
-    println!("{report}");
-    fs::write(root().join("docs/BENCH.md"), report).context("cannot write docs/BENCH.md")
+/// Where the report goes: `docs/` keeps only whole ones, of the engine that users get.
+fn folder(arguments: &Arguments, measured: &Measured) -> PathBuf {
+    let whole = arguments.only.is_empty()
+        && arguments.engine == Engine::Translate
+        && measured.columns.contains(&Column::Qemu)
+        && measured.failures.is_empty();
+    root().join(if whole { "docs" } else { "build/bench" })
 }
 
 /// Compiles the benchmarks for this host, as they are compiled for the guest.
@@ -111,148 +152,112 @@ fn compile_native(sh: &Shell) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn append(seconds: f64) -> String {
-    format!("console=ttyS0 quiet ringer.run=\"bench -t {seconds}\"")
-}
-
-fn ringer(seconds: f64) -> Command {
-    let debian = root().join("build/debian");
-    let mut command = Command::new(root().join("target/release/ringer"));
-    command.args(["run", "--engine", "interpret", "--memory", "1G", "--kernel"]);
-    command.arg(debian.join("Image"));
-    command.arg("--initrd").arg(debian.join("initrd.cpio.zst"));
-    command.args(["--append", &append(seconds)]);
-    command
-}
-
-fn qemu(seconds: f64) -> Command {
-    let debian = root().join("build/debian");
-    let mut command = Command::new(QEMU);
-    command.args(["-M", "virt", "-m", "1G", "-nographic", "-kernel"]);
-    command.arg(debian.join("Image"));
-    command.arg("-initrd").arg(debian.join("initrd.cpio.zst"));
-    command.args(["-append", &append(seconds)]);
-    command
-}
-
-/// Runs one machine and takes down what it prints.
-fn measure(command: &mut Command, column: Column, samples: &mut Samples) -> Result<()> {
-    let start = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {}", column.title()))?;
-    let output = child.stdout.take().context("no output")?;
-    let mut take = |row: &str, value: f64| {
-        let row = samples.entry(row.to_owned()).or_default();
-        row.entry(column).or_default().push(value);
-    };
-    let mut results = 0;
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        if line.contains("ringer-guest: userspace up") {
-            take(BOOT, start.elapsed().as_secs_f64());
-        }
-        // NAME ROUNDS_PER_SECOND CHECK
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [name, rate, _check] = words[..]
-            && let Ok(rate) = rate.parse()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_+".contains(&b))
-        {
-            take(name, rate);
-            results += 1;
+impl Measured {
+    fn new(columns: Vec<Column>, rows: Vec<&'static Row>) -> Self {
+        Self {
+            columns,
+            rows,
+            samples: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            failures: Vec::new(),
+            checks: BTreeMap::new(),
         }
     }
-    let status = child.wait()?;
-    ensure!(status.success(), "{} ended with {status}", column.title());
-    ensure!(results > 0, "{} printed no results", column.title());
-    Ok(())
+
+    /// The machines' starts that yield the rows: one with one hart, one with several.
+    fn jobs(&self, seconds: f64) -> Vec<Job> {
+        let of = |harts, groups: &[Group]| {
+            let rows: Vec<&Row> = self
+                .rows
+                .iter()
+                .copied()
+                .filter(|row| groups.contains(&row.group))
+                .collect();
+            (!rows.is_empty()).then_some(Job {
+                harts,
+                rows,
+                seconds,
+            })
+        };
+        [
+            of(1, &[Group::Boot, Group::OneHart]),
+            of(HARTS, &[Group::ManyHarts]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Takes down what a machine yielded, also if it failed in the middle.
+    fn take(&mut self, column: Column, job: &Job, ended: Outcome) {
+        let mut failures = ended.failure.into_iter().collect::<Vec<_>>();
+        for row in job.rows.iter().copied() {
+            if row.group == Group::Boot {
+                if let Some(seconds) = ended.boot {
+                    self.add(row, column, seconds);
+                }
+                continue;
+            }
+            let Some(result) = ended.results.iter().find(|r| r.kernel == row.kernel()) else {
+                continue;
+            };
+            self.add(row, column, result.rate);
+            let (check, first) = *self
+                .checks
+                .entry(row.kernel())
+                .or_insert((result.check, column));
+            if check != result.check {
+                failures.push(format!(
+                    "WRONG RESULT of {}: {:x}, but {check:x} by {}",
+                    row.kernel(),
+                    result.check,
+                    first.title()
+                ));
+            }
+        }
+        // The engine in question only.
+        if self.columns.first() == Some(&column) {
+            self.memory
+                .entry(job.harts)
+                .or_default()
+                .merge(&ended.memory);
+        }
+        for failure in failures {
+            let failure = format!("{}, {}: {failure}", column.title(), job.title());
+            say(&failure);
+            self.failures.push(failure);
+        }
+    }
+
+    fn add(&mut self, row: &'static Row, column: Column, value: f64) {
+        let values = self.samples.entry(row.name).or_default();
+        values.entry(column).or_default().push(value);
+    }
+
+    /// The runs' values of one cell of the table.
+    fn values(&self, row: &Row, column: Column) -> Option<&[f64]> {
+        Some(self.samples.get(row.name)?.get(&column)?)
+    }
+
+    /// The column of Ringer with the engine in question.
+    fn ringer(&self) -> Column {
+        self.columns.first().copied().unwrap_or(Column::Native)
+    }
+
+    /// How often as fast as in another column Ringer is.
+    fn speed(&self, row: &Row, other: Column) -> Option<f64> {
+        let ours = median(self.values(row, self.ringer())?);
+        let theirs = median(self.values(row, other)?);
+        // Of times, less is better.
+        Some(match row.group {
+            Group::Boot => theirs / ours,
+            Group::OneHart | Group::ManyHarts => ours / theirs,
+        })
+    }
 }
 
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// How far apart the runs were, as a part of the median.
-fn spread(values: &[f64]) -> f64 {
-    let most = values.iter().copied().fold(f64::MIN, f64::max);
-    let least = values.iter().copied().fold(f64::MAX, f64::min);
-    (most - least) / median(values)
-}
-
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0..10.0 => format!("{value:.2}"),
-        10.0..1000.0 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
-fn report(
-    sh: &Shell,
-    arguments: &Arguments,
-    columns: &[Column],
-    samples: &Samples,
-) -> Result<String> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let commit = cmd!(sh, "git rev-parse --short HEAD")
-        .quiet()
-        .ignore_stderr()
-        .read();
-    let mut text = String::from("# Benchmarks\n\nWritten by `cargo xtask bench`.\n\n");
-    writeln!(
-        text,
-        "- Ringer {}",
-        commit.unwrap_or_else(|_| "without git".into())
-    )?;
-    if columns.contains(&Column::Qemu) {
-        let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
-        writeln!(text, "- {}", version.lines().next().unwrap_or_default())?;
-    } else {
-        writeln!(text, "- QEMU was not installed: nothing to compare with")?;
-    }
-    writeln!(text, "- {} × {}", cores, cpu.unwrap_or("unknown CPU"))?;
-    writeln!(
-        text,
-        "- medians of {} runs in turns, each benchmark {} s; rounds per second, more is better, \
-         except the boot, which is in seconds; ± is the distance of the extremes\n",
-        arguments.runs, arguments.seconds
-    )?;
-    let mut header = String::from("| |");
-    let mut line = String::from("|---|");
-    for column in columns {
-        write!(header, " {} |", column.title())?;
-        line.push_str("---:|");
-    }
-    writeln!(text, "{header} ringer ÷ QEMU |\n{line}---:|")?;
-    for (row, values) in samples {
-        write!(text, "| {row} |")?;
-        for column in columns {
-            match values.get(column) {
-                Some(v) => write!(text, " {} ±{:.0}% |", number(median(v)), 100.0 * spread(v))?,
-                None => text.push_str(" |"),
-            }
-        }
-        let both = (values.get(&Column::Interpret), values.get(&Column::Qemu));
-        match both {
-            (Some(ringer), Some(qemu)) => {
-                let ratio = median(ringer) / median(qemu);
-                // Of times, less is better.
-                let speed = if row == BOOT { 1.0 / ratio } else { ratio };
-                writeln!(text, " {speed:.2}× |")?;
-            }
-            _ => writeln!(text, " |")?,
-        }
-    }
-    Ok(text)
 }
