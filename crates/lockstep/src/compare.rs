@@ -88,7 +88,8 @@ pub fn compare_harts(a: &Hart, b: &Hart, what: &mut String) {
     }
 }
 
-fn compare_machines(a: &Machine, b: &Machine, what: &mut String) {
+/// Compares the memory, the wires and what was done to the device.
+pub fn compare_machines(a: &Machine, b: &Machine, what: &mut String) {
     let cells = (0..a.ram().len()).step_by(8);
     let both = cells.map(|at| (at, a.ram().load_at::<u64>(at), b.ram().load_at::<u64>(at)));
     for (at, a_cell, b_cell) in both.filter(|(_, a, b)| a != b).take(8) {

@@ -62,8 +62,12 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
             }
         }
         if now == len {
-            // A branch may have skipped a part.
-            core.left = left - u64::from(note.uncounted_behind);
+            // A branch may have skipped a part; or the stretch has changed since it was
+            // translated, and had more instructions than were counted.
+            let Some(behind) = left.checked_sub(note.uncounted_behind.into()) else {
+                return onward(core, engine, bus, left);
+            };
+            core.left = behind;
             core.space = engine.spaces.current();
             core.prepare_float();
             if core.float_ready >= float_ready {
@@ -71,6 +75,9 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
             }
             // The block may have relied on it.
             core.settle_float();
+            return onward(core, engine, bus, left);
+        }
+        if left == 0 {
             return onward(core, engine, bus, left);
         }
         done = now;

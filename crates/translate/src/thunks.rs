@@ -118,7 +118,11 @@ impl Thunks {
             a.push_r(register);
         }
         a.alu_ri(Alu::Sub, Width::W64, Reg::Rsp, BASE);
-        // No return address is odd, so this ends the chain of guesses.
+        // No return address is odd, so this ends the chain of guesses. But a program may have
+        // put just this number where it returns to: then it goes to `odd`.
+        let odd = a.label();
+        a.lea_label(Reg::Rax, odd);
+        a.mov_mr(Width::W64, Mem::at(Reg::Rsp, 0), Reg::Rax);
         a.mov_mi(Width::W64, Mem::at(Reg::Rsp, 8), 1);
         a.lea(Width::W64, CORE, Mem::at(Reg::Rdi, BIAS as i32));
         a.mov_rr(Width::W64, Reg::Rcx, Reg::Rsi);
@@ -131,6 +135,9 @@ impl Thunks {
         a.jmp_r(Reg::Rcx);
 
         a.align(16);
+        // A return to address 1, whose lowest bit does not count.
+        a.bind(odd);
+        a.mov_ri(Reg::Rax, 0);
         let exit_jump = a.address();
         a.mov_mr(Width::W64, PC, Reg::Rax);
         a.mov_ri(Reg::Rax, exit::JUMP);

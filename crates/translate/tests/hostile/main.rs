@@ -1,0 +1,7 @@
+//! Guests that try to break the translator: what they do must come out as the definition says,
+//! and nothing else may happen.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+mod returns;
+mod rewriting;
+mod rig;

@@ -1,0 +1,98 @@
+//! One program on two machines: the definition runs it on one, a translator on the other.
+
+use std::sync::Arc;
+
+use ringer_hart::csr::mstatus;
+use ringer_hart::{Exit, Hart};
+use ringer_isa::asm::Assembler;
+use ringer_lockstep::compare::{compare_harts, compare_machines};
+use ringer_lockstep::reference::{Engine, Reference};
+use ringer_lockstep::{Machine, assembled};
+use ringer_translate::{SharedCode, Translator};
+
+/// Where RAM starts.
+pub const RAM: u64 = 0x8000_0000;
+/// Where M-mode's trap handler is, which only waits.
+pub const HANDLER: u64 = RAM + 0x1000;
+/// Where programs go.
+pub const CODE: u64 = RAM + 0x2000;
+
+/// `wfi`
+const WAIT: u32 = 0x1050_0073;
+/// `jal x0, 0`
+const LOOP: u32 = 0x6f;
+
+/// A machine with the handler in place.
+pub fn machine(len: u64, harts: usize) -> Machine {
+    let machine = Machine::new(RAM, len, harts);
+    machine.write(HANDLER, &WAIT.to_le_bytes());
+    machine.write(HANDLER + 4, &LOOP.to_le_bytes());
+    machine
+}
+
+/// A hart in M-mode at [`CODE`], with all memory open and its floating-point unit on.
+pub fn hart(id: usize) -> Hart {
+    let mut hart = Hart::new(id, CODE);
+    hart.csrs.pmp.open();
+    hart.csrs.mtvec = HANDLER;
+    hart.csrs.mstatus |= mstatus::FS;
+    hart
+}
+
+/// Code for one hart, shared with nobody.
+pub fn code() -> Arc<SharedCode<Machine>> {
+    SharedCode::new(1).expect("memory for code")
+}
+
+/// Puts a program where it belongs.
+pub fn place(machine: &Machine, code: Assembler) {
+    machine.write(code.base(), &assembled(code));
+}
+
+/// The two machines, each with a hart.
+pub struct Pair {
+    pub defined: (Machine, Hart),
+    pub translated: (Machine, Hart),
+    pub translator: Translator<Machine>,
+    reference: Reference,
+}
+
+impl Pair {
+    /// What `start` makes, twice.
+    pub fn new(code: Arc<SharedCode<Machine>>, start: impl Fn() -> (Machine, Hart)) -> Self {
+        let defined = start();
+        Self {
+            reference: Reference::new(&defined.0),
+            defined,
+            translated: start(),
+            translator: Translator::new(code),
+        }
+    }
+
+    /// Runs both for up to `budget` instructions. What the harts then are must be the same;
+    /// `None` if the program has run code that it changed without a fence.
+    pub fn run(&mut self, budget: u64, what: &dyn Fn() -> String) -> Option<Exit> {
+        let (machine, hart) = &mut self.defined;
+        let exit = self.reference.run(hart, machine, budget);
+        let stale = self.reference.ran_stale_code();
+        let (machine, hart) = &mut self.translated;
+        let other = self.translator.run(hart, machine, budget);
+        if stale {
+            self.reference = Reference::new(&self.defined.0);
+            return None;
+        }
+        let mut differences = String::new();
+        compare_harts(&self.defined.1, &self.translated.1, &mut differences);
+        if exit != other || !differences.is_empty() {
+            panic!("{}: {exit:?} and {other:?}\n{differences}", what());
+        }
+        Some(exit)
+    }
+
+    /// What the machines hold must be the same.
+    pub fn compare_machines(&self, what: &dyn Fn() -> String) {
+        let mut differences = String::new();
+        compare_machines(&self.defined.0, &self.translated.0, &mut differences);
+        assert!(differences.is_empty(), "{}:\n{differences}", what());
+    }
+}
