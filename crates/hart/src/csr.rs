@@ -6,6 +6,7 @@ mod supervisor;
 mod user;
 
 pub use ringer_isa::csr::{mcause, menvcfg, mstatus, satp};
+pub use supervisor::SSTATUS_READ;
 
 use ringer_isa::csr as number;
 

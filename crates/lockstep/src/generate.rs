@@ -9,6 +9,7 @@
 mod handlers;
 mod items;
 mod setup;
+mod system;
 mod tables;
 
 use ringer_hart::{Bus, Hart};

@@ -35,6 +35,10 @@ impl Key {
     pub fn page(self) -> u64 {
         self.offset() >> PAGE_SHIFT
     }
+    /// The privilege that the code runs with.
+    pub fn privilege(self) -> Privilege {
+        Privilege::from_bits(self.0 & 3).unwrap_or(Privilege::User)
+    }
     /// The code at `offset` for the same privilege.
     pub fn at(self, offset: u64) -> Self {
         Self(offset << 2 | self.0 & 3)

@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use ringer_hart::{Exit, Hart};
 
 use crate::assembler::{Mem, Reg};
+use crate::float_unit;
 use crate::tables::Tables;
 
 /// Points into [`Core`], at [`BIAS`], while generated code runs.
@@ -33,6 +34,10 @@ pub struct Core {
     /// Nonzero if floating-point instructions may be executed in generated code: the unit is
     /// on and its state dirty, and the rounding mode is one that the host has.
     pub float_ready: u8,
+    /// Where generated code puts the host's floating-point control word to look at it.
+    pub mxcsr: u32,
+    /// The guest's flags for each set of the host's.
+    pub guest_flags: [u8; 64],
     /// Why generated code was left, if for a single instruction's sake.
     pub exit: Option<Exit>,
     /// The engine and the bus, for the helpers.
@@ -77,6 +82,11 @@ pub const LEFT_FIELD: Mem = field(offset_of!(Core, left));
 /// [`Core::float_ready`].
 pub const FLOAT_READY: Mem = field(offset_of!(Core, float_ready));
 
+/// [`Core::mxcsr`].
+pub const MXCSR: Mem = field(offset_of!(Core, mxcsr));
+/// [`Core::guest_flags`].
+pub const GUEST_FLAGS: Mem = field(offset_of!(Core, guest_flags));
+
 /// Where an integer register lives while generated code runs: in a register of the host, or
 /// (`None`) in [`Core`]. The ones with a home are those that compilers use most.
 pub const fn home(register: u8) -> Option<Reg> {
@@ -108,6 +118,8 @@ impl Core {
             left: 0,
             horizon: 0,
             float_ready: 0,
+            mxcsr: 0,
+            guest_flags: float_unit::guest_flags_table(),
             exit: None,
             engine: std::ptr::null_mut(),
             bus: std::ptr::null(),

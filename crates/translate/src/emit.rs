@@ -15,9 +15,10 @@ mod float_registers;
 mod integer;
 mod jump;
 mod memory;
+mod system;
 mod window;
 
-use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Ram};
+use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Privilege, Ram};
 use ringer_isa::{Class, Insn, Op, decode};
 
 use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Precision, Reg, Width, Xmm};
@@ -164,6 +165,7 @@ impl Translation {
             a,
             thunks,
             features,
+            privilege: self.key.privilege(),
             page: self.key.page() << PAGE_SHIFT,
             steps: &self.steps,
             first: (self.key.offset() & (PAGE_SIZE - 1)) as u16,
@@ -250,6 +252,8 @@ struct Emitter<'a> {
     a: &'a mut Assembler,
     thunks: &'a Thunks,
     features: &'a Features,
+    /// What the block runs with.
+    privilege: Privilege,
     /// Offset in RAM of the page.
     page: u64,
     steps: &'a [Step],
@@ -356,6 +360,7 @@ impl Emitter<'_> {
             Class::Load | Class::Store if self.float_memory_access() => {}
             Class::Float if self.float_instruction() => {}
             Class::Atomic if self.atomic(&insn) => {}
+            Class::Csr if self.csr_instruction(&insn) => {}
             Class::Fence if self.fence(&insn) => {}
             _ => self.definition(),
         }

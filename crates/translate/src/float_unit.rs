@@ -12,7 +12,7 @@ use crate::core_state::Core;
 /// All exceptions masked, round to nearest, no flags.
 const DEFAULT: u32 = 0x1f80;
 /// The flags: invalid, denormal, division by zero, overflow, underflow, inexact.
-const FLAGS: u32 = 0x3f;
+pub const FLAGS: u32 = 0x3f;
 /// Where the rounding mode is.
 const ROUNDING: u32 = 13;
 
@@ -45,6 +45,11 @@ fn host_rounding(frm: u64) -> Option<u32> {
 fn guest_flags(mxcsr: u32) -> u64 {
     let bit = |host: u32, guest: u32| u64::from(mxcsr >> host & 1) << guest;
     bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0)
+}
+
+/// [`guest_flags`] of each set of the host's flags, for generated code.
+pub fn guest_flags_table() -> [u8; FLAGS as usize + 1] {
+    std::array::from_fn(|host| guest_flags(host as u32) as u8)
 }
 
 impl Core {

@@ -6,7 +6,7 @@ use crate::hart::{Effects, Hart};
 use crate::mode::Privilege;
 
 /// The fields of `mstatus` that `sstatus` shows.
-const SSTATUS_READ: u64 = SSTATUS_WRITE | mstatus::UXL | mstatus::SD;
+pub const SSTATUS_READ: u64 = SSTATUS_WRITE | mstatus::UXL | mstatus::SD;
 /// The fields of `mstatus` that `sstatus` can write.
 const SSTATUS_WRITE: u64 =
     mstatus::SIE | mstatus::SPIE | mstatus::SPP | mstatus::FS | mstatus::SUM | mstatus::MXR;

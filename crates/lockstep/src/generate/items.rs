@@ -8,7 +8,7 @@ use ringer_isa::{Insn, Op, decode, encode};
 
 use super::setup::{self, OPEN_ENTRY};
 use super::tables::{self, Spaces};
-use super::{FUNCTIONS, MACHINE_HANDLER, SUPERVISOR_HANDLER, USED, handlers};
+use super::{FUNCTIONS, MACHINE_HANDLER, SUPERVISOR_HANDLER, USED, handlers, system};
 use crate::assembled;
 use crate::random::Random;
 
@@ -23,7 +23,7 @@ const NOP_HALF: u16 = 1;
 /// Registers that hold addresses of data; nothing else is written to them.
 pub(super) const POINTERS: [u8; 8] = [8, 9, 18, 19, 20, 21, 22, 23];
 /// Registers that hold anything.
-const RESULTS: [u8; 22] = [
+pub(super) const RESULTS: [u8; 22] = [
     0, 2, 3, 4, 6, 7, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 28, 29, 30, 31, 10,
 ];
 
@@ -88,10 +88,13 @@ const READABLE_CSRS: [u16; 20] = [
 /// One item.
 pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
     match r.below(100) {
-        0..=24 => vec![one(r)],
+        0..=19 => vec![one(r)],
+        20 | 21 => system::float_flags(r),
+        22 => system::interrupt_enable(r),
+        23 | 24 => system::plain_csrs(r),
         25..=41 => vec![of_class(r, &[Class::Load, Class::Store])],
         42..=45 => vec![of_class(r, &[Class::Atomic])],
-        46 => vec![of_class(r, &[Class::CacheBlock])],
+        46 => system::cache_blocks(r),
         47..=50 => reservation(r),
         51..=57 => vec![u32::from(half(r)) | u32::from(half(r)) << 16],
         58..=62 => vec![branch(r)],
@@ -118,12 +121,12 @@ fn word(op: Op) -> u32 {
     bits(Insn::new(op))
 }
 
-fn bits(insn: Insn) -> u32 {
+pub(super) fn bits(insn: Insn) -> u32 {
     encode(&insn).expect("generated operands fit")
 }
 
 /// The words of what `write` writes.
-fn sequence(write: impl FnOnce(&mut Assembler)) -> Item {
+pub(super) fn sequence(write: impl FnOnce(&mut Assembler)) -> Item {
     let mut code = Assembler::new(0);
     write(&mut code);
     assembled(code)
@@ -143,7 +146,7 @@ pub(super) fn one(r: &mut Random) -> u32 {
     }
 }
 
-fn of_class(r: &mut Random, classes: &[Class]) -> u32 {
+pub(super) fn of_class(r: &mut Random, classes: &[Class]) -> u32 {
     loop {
         let op = r.pick(Op::ALL);
         if classes.contains(&op.class())
@@ -295,8 +298,22 @@ fn reservation(r: &mut Random) -> Item {
     };
     let (pointer, result, done) = (r.pick(&POINTERS), r.pick(&RESULTS), r.pick(&RESULTS));
     let order = r.below(4) as u8;
-    let between = (0..r.below(3)).map(|_| one(r)).collect::<Vec<_>>();
+    let mut between = (0..r.below(3)).map(|_| one(r)).collect::<Vec<_>>();
+    if r.one_in(3) {
+        between.push(through(r, pointer));
+    }
     let new = r.below(32) as u8;
+    // Sometimes another place, or the same in another width.
+    let place = if r.one_in(6) {
+        r.pick(&POINTERS)
+    } else {
+        pointer
+    };
+    let sc = if r.one_in(8) {
+        r.pick(&[Op::ScW, Op::ScD])
+    } else {
+        sc
+    };
     sequence(|code| {
         code.insn(Insn {
             rd: result,
@@ -309,7 +326,7 @@ fn reservation(r: &mut Random) -> Item {
         }
         code.insn(Insn {
             rd: done,
-            rs1: pointer,
+            rs1: place,
             rs2: new,
             rm: order,
             ..Insn::new(sc)
@@ -317,7 +334,7 @@ fn reservation(r: &mut Random) -> Item {
     })
 }
 
-const CSR_OPS: [Op; 6] = [
+pub(super) const CSR_OPS: [Op; 6] = [
     Op::Csrrw,
     Op::Csrrs,
     Op::Csrrc,
@@ -440,7 +457,7 @@ fn edited_access(r: &mut Random, spaces: &Spaces) -> Item {
 }
 
 /// A load or a store through `pointer`.
-fn through(r: &mut Random, pointer: u8) -> u32 {
+pub(super) fn through(r: &mut Random, pointer: u8) -> u32 {
     let (rd, rs2) = (r.pick(&RESULTS[5..]), r.below(32) as u8);
     if r.one_in(2) {
         bits(Insn {

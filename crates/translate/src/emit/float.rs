@@ -249,7 +249,7 @@ impl Emitter<'_> {
 
     /// Once in a block: is the unit on, its state dirty, and the rounding mode one of the
     /// host's? If not, the definition executes the instruction, which mostly makes it so.
-    fn expect_float_unit(&mut self) {
+    pub(super) fn expect_float_unit(&mut self) {
         if self.float_unit_expected {
             return;
         }

@@ -6,9 +6,10 @@
 //! memory, and the others are one host instruction each. If the check fails, the definition
 //! executes the whole stretch.
 
+use ringer_hart::Privilege;
 use ringer_isa::{Class, Insn, Op};
 
-use super::{Emitter, Step};
+use super::{Emitter, Step, system};
 use crate::features::Features;
 
 /// Bytes that a window may span: more would cross pages too often.
@@ -41,17 +42,15 @@ pub fn bytes(op: Op) -> Option<i32> {
 }
 
 /// Whether a window does not outlive the instruction, or `rcx` its code.
-fn clobbers(insn: &Insn, features: &Features) -> bool {
+fn clobbers(insn: &Insn, features: &Features, privilege: Privilege) -> bool {
     match insn.op {
         Op::Sll | Op::Srl | Op::Sra | Op::Sllw | Op::Srlw | Op::Sraw => !features.bmi2,
         Op::Rol | Op::Ror | Op::Rolw | Op::Rorw => true,
         Op::Div | Op::Divu | Op::Rem | Op::Remu => true,
         Op::Divw | Op::Divuw | Op::Remw | Op::Remuw => true,
-        // A CSR may change what the hart can reach.
-        op => matches!(
-            op.class(),
-            Class::Atomic | Class::Jump | Class::System | Class::Csr
-        ),
+        // Most CSRs may change what the hart can reach.
+        op if op.class() == Class::Csr => !system::keeps_windows(insn, privilege),
+        op => matches!(op.class(), Class::Atomic | Class::Jump | Class::System),
     }
 }
 
@@ -65,7 +64,7 @@ impl Emitter<'_> {
         plan(
             self.steps,
             self.index,
-            self.features,
+            |insn| clobbers(insn, self.features, self.privilege),
             self.float_unit_expected,
         )
     }
@@ -73,7 +72,12 @@ impl Emitter<'_> {
 
 /// `float_ready`: the block has made sure of the floating-point unit. Before that no window
 /// goes beyond a floating-point instruction: the definition would skip the check.
-fn plan(steps: &[Step], first: usize, features: &Features, float_ready: bool) -> Option<Window> {
+fn plan(
+    steps: &[Step],
+    first: usize,
+    clobbers: impl Fn(&Insn) -> bool,
+    float_ready: bool,
+) -> Option<Window> {
     let start = steps.get(first)?;
     let base = start.insn.rs1;
     let mut low = start.insn.imm;
@@ -81,9 +85,7 @@ fn plan(steps: &[Step], first: usize, features: &Features, float_ready: bool) ->
     // A page that is only read must not be asked for stores that may never happen.
     let stores = is_store(start.insn.op) || {
         let straight = steps[first..].iter().take_while(|step| {
-            step.insn.op.class() != Class::Branch
-                && !step.followed
-                && !clobbers(&step.insn, features)
+            step.insn.op.class() != Class::Branch && !step.followed && !clobbers(&step.insn)
         });
         let mut found = false;
         for step in straight {
@@ -101,7 +103,7 @@ fn plan(steps: &[Step], first: usize, features: &Features, float_ready: bool) ->
     for (index, step) in steps.iter().enumerate().skip(first) {
         let insn = &step.insn;
         let unready = insn.op.is_float() && !float_ready;
-        if step.followed || (index > first && (unready || clobbers(insn, features))) {
+        if step.followed || (index > first && (unready || clobbers(insn))) {
             break;
         }
         if let Some(size) = bytes(insn.op)
