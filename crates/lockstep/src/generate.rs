@@ -75,6 +75,8 @@ pub struct Program {
     heads: Vec<Vec<Item>>,
     tails: Vec<Vec<u16>>,
     pokes: Vec<Poke>,
+    /// See [`Machine::restless`].
+    restless: bool,
 }
 
 impl Program {
@@ -124,6 +126,7 @@ impl Program {
             heads,
             tails,
             pokes,
+            restless: r.one_in(3),
         }
     }
 
@@ -154,6 +157,7 @@ impl Program {
             }
             machine.write(code.base(), &assembled(code));
         }
+        machine.restless = self.restless;
         machine.pokes = self.pokes.clone();
         machine.lines(0).set_mtimecmp(self.timer);
         (machine, self.hart.clone())

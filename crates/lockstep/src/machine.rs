@@ -70,6 +70,9 @@ pub struct Machine {
     accesses: Mutex<Vec<DeviceAccess>>,
     /// Code that is fetched from [`ROM`].
     pub rom: Vec<u16>,
+    /// Time moves on whenever it is looked at, so that interrupts must be sampled at the same
+    /// points to be seen at the same time.
+    pub restless: bool,
     /// What [`register::POKE`] can do.
     pub pokes: Vec<Poke>,
 }
@@ -85,6 +88,7 @@ impl Machine {
             scratch: Default::default(),
             accesses: Mutex::default(),
             rom: Vec::new(),
+            restless: false,
             pokes: Vec::new(),
         }
     }
@@ -219,7 +223,8 @@ impl Bus for Machine {
     }
 
     fn time(&self) -> u64 {
-        self.time.load(Ordering::Relaxed)
+        self.time
+            .fetch_add(u64::from(self.restless), Ordering::Relaxed)
     }
 
     fn lines(&self, hart: HartId) -> &Lines {
