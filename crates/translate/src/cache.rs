@@ -103,6 +103,8 @@ pub struct Fresh<'a> {
     pub links: &'a [LinkSite],
     /// How many guest instructions it has.
     pub instructions: u32,
+    /// Tells the guest code that it was made from from other code.
+    pub fingerprint: u64,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ struct Block {
     far: u64,
     place: Range<usize>,
     instructions: u32,
+    fingerprint: u64,
     links: Vec<u32>,
     incoming: Vec<u32>,
 }
@@ -278,6 +281,7 @@ impl Cache {
             far,
             place: at..at + len,
             instructions: fresh.instructions,
+            fingerprint: fresh.fingerprint,
             links,
             incoming: Vec::new(),
         };
@@ -325,6 +329,34 @@ impl Cache {
             self.drop_block(memory, id);
         }
         true
+    }
+
+    /// Drops the blocks made from this page of RAM whose code now has another fingerprint. True
+    /// if there were any.
+    pub fn drop_changed(
+        &mut self,
+        memory: &CodeMemory,
+        page: u64,
+        fingerprint: impl Fn(Key) -> Option<u64>,
+    ) -> bool {
+        let blocks = self.by_page.get(&page).into_iter().flatten();
+        let changed: Vec<u32> = blocks
+            .copied()
+            .filter(|id| match self.blocks.get(*id as usize) {
+                Some(Some(block)) => fingerprint(block.key) != Some(block.fingerprint),
+                _ => false,
+            })
+            .collect();
+        self.counts.changed += changed.len() as u64;
+        for id in &changed {
+            self.drop_block(memory, *id);
+        }
+        !changed.is_empty()
+    }
+
+    /// The pages of RAM that blocks were made from.
+    pub fn pages(&self) -> Vec<u64> {
+        self.by_page.keys().copied().collect()
     }
 
     fn drop_block(&mut self, memory: &CodeMemory, id: u32) {

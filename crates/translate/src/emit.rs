@@ -18,11 +18,13 @@ mod memory;
 mod system;
 mod window;
 
+use std::hash::Hasher;
+
 use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Privilege, Ram};
 use ringer_isa::{Class, Insn, Op, decode};
 
 use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Precision, Reg, Width, Xmm};
-use crate::cache::{Key, LinkSite};
+use crate::cache::{Key, LinkSite, Spread};
 use crate::core_state::{LEFT, PAGE, PC, home, x};
 use crate::features::Features;
 use crate::thunks::{Note, Thunks};
@@ -148,6 +150,16 @@ impl Translation {
             steps,
             crosses,
         })
+    }
+
+    /// A number that another block has if its code differs.
+    pub fn fingerprint(&self) -> u64 {
+        let mut spread = Spread::default();
+        for step in &self.steps {
+            spread.write_u64(u64::from(step.insn.bits) << 16 | u64::from(step.at));
+        }
+        spread.write_u64(self.count() as u64);
+        spread.finish()
     }
 
     /// Writes the host code for `address` into `a`. `None` means a mistake of the translator,

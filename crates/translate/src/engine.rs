@@ -285,8 +285,11 @@ impl<B: Bus> Engine<B> {
         let shared = Arc::clone(&self.shared);
         let mut store = shared.store();
         let mut dropped = false;
-        for page in shared.unheard_pages(&store, hart.id) {
-            dropped |= store.cache.drop_page(&shared.memory, page);
+        let unsettled = shared.unsettled_pages(&mut store, hart.id, self.pages_heard);
+        for page in unsettled.unwrap_or_else(|| store.cache.pages()) {
+            dropped |= store.cache.drop_changed(&shared.memory, page, |key| {
+                Some(Translation::of(bus.ram(), key)?.fingerprint())
+            });
         }
         code_pages.take_changed(|page| {
             dropped |= store.cache.drop_page(&shared.memory, page);
@@ -390,6 +393,7 @@ impl<B: Bus> Engine<B> {
                 far: emitted.far,
                 links: &emitted.links,
                 instructions: emitted.instructions,
+                fingerprint: translation.fingerprint(),
             };
             return Some(store.cache.add(&shared.memory, key, at, fresh));
         }

@@ -51,6 +51,9 @@ pub struct Store {
     pages: Vec<u64>,
     /// How many came before those.
     forgotten: u64,
+    /// Counts the pages, from the first on, that need no second look: all harts knew that they
+    /// hold code when they were last compared with memory.
+    settled: u64,
     /// [`SharedCode::drops`] when the region to be begun next was emptied.
     next_emptied: u64,
 }
@@ -93,6 +96,7 @@ impl<B: Bus> SharedCode<B> {
                 cache: Cache::new(THUNK_BYTES, memory.size()),
                 pages: Vec::new(),
                 forgotten: 0,
+                settled: 0,
                 next_emptied: 0,
             }),
             memory,
@@ -154,18 +158,29 @@ impl<B: Bus> SharedCode<B> {
             .map(|(_, heard)| heard)
     }
 
-    /// Pages that some other hart may still be storing to without noting it: it has not heard
-    /// that they hold code.
-    pub fn unheard_pages(&self, store: &Store, own: HartId) -> Vec<u64> {
+    /// Pages that some hart may have stored to without noting it, since it had not heard yet
+    /// that they hold code; `None` if that may be any. Their blocks are to be compared with
+    /// memory, under the same lock: a hart that has heard of a page since has stored to it
+    /// before, and notes what it stores from now on. `own` is the hart that asks, and knows of
+    /// so many pages itself.
+    pub fn unsettled_pages(
+        &self,
+        store: &mut Store,
+        own: HartId,
+        own_pages: u64,
+    ) -> Option<Vec<u64>> {
         fence(Ordering::SeqCst);
-        let least = self
+        let all = store.forgotten + store.pages.len() as u64;
+        let others = self
             .others(own)
-            .map(|heard| heard.pages.load(Ordering::SeqCst))
-            .min()
-            .unwrap_or(AWAY);
-        let skip = least.saturating_sub(store.forgotten);
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        store.pages.iter().skip(skip).copied().collect()
+            .map(|heard| heard.pages.load(Ordering::SeqCst));
+        let known = others.chain([own_pages]).min().unwrap_or(0).min(all);
+        let from = std::mem::replace(&mut store.settled, known);
+        if self.heard.len() == 1 {
+            // A lone hart knows before it translates.
+            return Some(Vec::new());
+        }
+        store.pages_since(from).map(<[u64]>::to_vec)
     }
 
     /// How many drops there have been.

@@ -1,10 +1,12 @@
 //! One program on two machines: the definition runs it on one, a translator on the other.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 
 use ringer_hart::csr::mstatus;
 use ringer_hart::{Exit, Hart};
 use ringer_isa::asm::Assembler;
+use ringer_isa::asm::register::S11;
 use ringer_lockstep::compare::{compare_harts, compare_machines};
 use ringer_lockstep::reference::{Engine, Reference};
 use ringer_lockstep::{Machine, assembled};
@@ -95,4 +97,34 @@ impl Pair {
         compare_machines(&self.defined.0, &self.translated.0, &mut differences);
         assert!(differences.is_empty(), "{}:\n{differences}", what());
     }
+}
+
+/// Runs each hart on a thread of its own, all on one code cache, until they wait. Returns them
+/// as they are then. A hart that waits with something in `s11` has failed, and ends the others.
+pub fn run_all(machine: &Machine, harts: Vec<Hart>) -> Vec<Hart> {
+    let code = SharedCode::new(harts.len()).expect("memory for code");
+    let (begin, failed) = (Barrier::new(harts.len()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let run = |mut hart: Hart| {
+            let (code, begin, failed) = (Arc::clone(&code), &begin, &failed);
+            scope.spawn(move || {
+                let mut translator = Translator::new(code);
+                begin.wait();
+                while translator.run(&mut hart, machine, 5_000) != Exit::Wait
+                    && !failed.load(Relaxed)
+                {
+                    std::thread::yield_now();
+                }
+                if hart.x[usize::from(S11.0)] != 0 {
+                    failed.store(true, Relaxed);
+                }
+                hart
+            })
+        };
+        let threads: Vec<_> = harts.into_iter().map(run).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("the hart ends"))
+            .collect()
+    })
 }
