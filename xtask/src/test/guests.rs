@@ -50,6 +50,13 @@ struct Run {
     /// Arguments after `ringer run`. `{images}`, `{debian}`, `{firmware}` and `{own}` (the
     /// test's own folder) are filled in, `{harts}` is the number of harts.
     arguments: Vec<String>,
+    /// Whether it is run by the other engine than the row's.
+    #[serde(default)]
+    other_engine: bool,
+    /// Whether it must be the same as the run before, to the instruction; both have
+    /// `--deterministic --stats`.
+    #[serde(default)]
+    same: bool,
     /// What the output must contain, in this order.
     #[serde(default)]
     expect: Vec<String>,
@@ -82,7 +89,7 @@ struct ExpectedFile {
 }
 
 fn all_engines() -> Vec<String> {
-    vec!["interpret".into()]
+    vec!["interpret".into(), "translate".into()]
 }
 fn one_hart() -> Vec<usize> {
     vec![1]
@@ -216,16 +223,49 @@ fn run_case(case: &Case) -> Result<()> {
         let name = Path::new(&from).file_name().context("no file name")?;
         fs::copy(&from, own.path().join(name)).with_context(|| format!("cannot copy {from}"))?;
     }
+    let mut before = None;
     for (index, run) in case.test.run.iter().enumerate() {
+        let engine = match (run.other_engine, case.engine.as_str()) {
+            (false, own) => own,
+            (true, "interpret") => "translate",
+            (true, _) => "interpret",
+        };
         let mut arguments = vec!["run".to_owned()];
-        arguments.extend(["--engine".into(), case.engine.clone()]);
+        arguments.extend(["--engine".into(), engine.into()]);
         if !run.arguments.iter().any(|a| a == "--restore") {
             arguments.extend(["--harts".into(), case.harts.to_string()]);
         }
         arguments.extend(run.arguments.iter().map(|a| fill(a)));
-        run_once(run, &arguments, &fill).with_context(|| format!("run {}", index + 1))?;
+        let output =
+            run_once(run, &arguments, &fill).with_context(|| format!("run {}", index + 1))?;
+        let trace = Trace::of(&output);
+        if run.same {
+            ensure!(trace.instructions.is_some(), "no count of instructions");
+            ensure!(before == Some(trace.clone()), "run {} differs", index + 1);
+        }
+        before = Some(trace);
     }
     Ok(())
+}
+
+/// What two runs have in common that are the same.
+#[derive(Clone, PartialEq)]
+struct Trace {
+    console: Vec<u8>,
+    /// The line of the statistics that counts them.
+    instructions: Option<String>,
+}
+
+impl Trace {
+    fn of(output: &Output) -> Self {
+        let mut lines = output.text.lines();
+        Self {
+            console: output.console.clone(),
+            instructions: lines
+                .find(|line| line.starts_with("  instructions  "))
+                .map(str::to_owned),
+        }
+    }
 }
 
 /// A child process that does not outlive its test.
@@ -239,10 +279,20 @@ impl Drop for Guard {
     }
 }
 
+/// Where ringer's output comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Stream {
+    /// Standard output: the guest's console.
+    Console,
+    /// Standard error: ringer itself.
+    Messages,
+}
+
 /// The output so far, and where in it the next thing is awaited.
 struct Output {
-    chunks: Receiver<Vec<u8>>,
+    chunks: Receiver<(Stream, Vec<u8>)>,
     text: String,
+    console: Vec<u8>,
     seen: usize,
     deadline: Instant,
 }
@@ -252,8 +302,11 @@ impl Output {
     fn more(&mut self) -> Result<bool> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match self.chunks.recv_timeout(left) {
-            Ok(chunk) => {
+            Ok((stream, chunk)) => {
                 self.text.push_str(&String::from_utf8_lossy(&chunk));
+                if stream == Stream::Console {
+                    self.console.extend(chunk);
+                }
                 Ok(true)
             }
             Err(RecvTimeoutError::Disconnected) => Ok(false),
@@ -289,25 +342,36 @@ impl Output {
     }
 }
 
-fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> Result<()> {
+fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> Result<Output> {
     let mut child = Command::new(root().join("target/release/ringer"))
         .args(arguments)
-        .stdin(Stdio::piped())
+        .stdin(if run.input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start ringer")?;
     let (sender, chunks) = channel();
-    let streams: [Option<Box<dyn Read + Send>>; 2] = [
-        child.stdout.take().map(|s| Box::new(s) as _),
-        child.stderr.take().map(|s| Box::new(s) as _),
+    let streams: [(Stream, Option<Box<dyn Read + Send>>); 2] = [
+        (
+            Stream::Console,
+            child.stdout.take().map(|s| Box::new(s) as _),
+        ),
+        (
+            Stream::Messages,
+            child.stderr.take().map(|s| Box::new(s) as _),
+        ),
     ];
-    for mut stream in streams.into_iter().flatten() {
+    for (name, stream) in streams {
+        let mut stream = stream.context("no output")?;
         let sender = sender.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(len @ 1..) = stream.read(&mut buffer) {
-                if sender.send(buffer[..len].to_vec()).is_err() {
+                if sender.send((name, buffer[..len].to_vec())).is_err() {
                     return;
                 }
             }
@@ -318,6 +382,7 @@ fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> R
     let mut output = Output {
         chunks,
         text: String::new(),
+        console: Vec::new(),
         seen: 0,
         deadline: Instant::now() + Duration::from_secs(run.seconds),
     };
@@ -354,5 +419,5 @@ fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> R
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         ensure!(text == expected.text, "{path} holds {text:?}");
     }
-    Ok(())
+    Ok(output)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SIZE, Ram};
+use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::{Op, decode, length};
 use ringer_machine::board::Board;
 use ringer_translate::cache::{Cache, Key};
@@ -17,30 +17,19 @@ use crate::inspect;
 /// the instructions of a block at most have.
 const REACH: u64 = 256;
 
-/// The block for `address`, or the nearest one that the address is inside of.
+/// The block for `address`, or the nearest one before it that the address is inside of.
 pub fn listing(code: &SharedCode, board: &Board, hart: &Hart, address: u64) -> String {
-    let found = hart.inspect(
-        board,
-        GuestVirt(address),
-        Access::Fetch,
-        &hart.fetch_context(),
-        |_| {},
-    );
-    let offset = match found {
-        Ok(found) => board.ram().offset(found.phys, 2),
-        Err(_) => None,
-    };
-    let Some(offset) = offset else {
+    let guest = GuestCode { board, hart };
+    let Some(offset) = guest.offset(address) else {
         return format!("{address:#x} is no place in RAM that this hart may execute now");
     };
     let store = code.store();
-    let Some(block) = find(&store.cache, board.ram(), offset, hart) else {
+    let Some(block) = guest.find_block(&store.cache, address, offset) else {
         return format!("no host code was made from {address:#x} for this hart's mode yet");
     };
-    let mut out = format!("guest block of {} instructions\n", block.guest.len());
-    for instruction in &block.guest {
-        let at = address.wrapping_add(instruction.at.wrapping_sub(offset));
-        let _ = writeln!(out, " {}", inspect::instruction(at, instruction.bits));
+    let mut out = format!("guest block of {} instructions\n", block.instructions.len());
+    for (at, bits) in &block.instructions {
+        let _ = writeln!(out, " {}", inspect::instruction(*at, *bits));
     }
     let _ = writeln!(out, "host code, {} bytes", block.host.len());
     let bytes = code.memory.read(block.host.start, block.host.len());
@@ -48,59 +37,68 @@ pub fn listing(code: &SharedCode, board: &Board, hart: &Hart, address: u64) -> S
     out
 }
 
-/// A block: its guest instructions and where its host code is.
+/// A block: its guest instructions with their addresses, and where its host code is.
 struct Block {
-    guest: Vec<GuestInstruction>,
+    instructions: Vec<(u64, u32)>,
     host: Range<usize>,
 }
 
-struct GuestInstruction {
-    /// Offset in RAM.
-    at: u64,
-    bits: u32,
+/// Code as the hart would fetch it.
+struct GuestCode<'a> {
+    board: &'a Board,
+    hart: &'a Hart,
 }
 
-fn find(cache: &Cache, ram: &Ram, offset: u64, hart: &Hart) -> Option<Block> {
-    let page = offset & !(PAGE_SIZE - 1);
-    let first = offset.saturating_sub(REACH).max(page);
-    (first..=offset).rev().step_by(2).find_map(|start| {
-        let (host, count) = cache.place(Key::new(start, hart.mode.privilege))?;
-        let guest = guest_instructions(ram, start, count);
-        let inside = guest.iter().any(|instruction| instruction.at == offset);
-        inside.then_some(Block { guest, host })
-    })
-}
+impl GuestCode<'_> {
+    /// Where in RAM the code at an address lies.
+    fn offset(&self, address: u64) -> Option<u64> {
+        let context = self.hart.fetch_context();
+        let va = GuestVirt(address);
+        let found = self
+            .hart
+            .inspect(self.board, va, Access::Fetch, &context, |_| {});
+        self.board.ram().offset(found.ok()?.phys, 2)
+    }
 
-/// The `count` instructions of the block that begins at `start`: what lies there in a row, but
-/// for jumps forward inside the page, which a block follows.
-fn guest_instructions(ram: &Ram, start: u64, count: u32) -> Vec<GuestInstruction> {
-    let page = start & !(PAGE_SIZE - 1);
-    let mut at = start;
-    let mut found = Vec::new();
-    while found.len() < count as usize {
-        let Some(bits) = read(ram, at) else { break };
-        found.push(GuestInstruction { at, bits });
-        at = match decode(bits) {
-            Some(insn) if insn.op == Op::Jal && insn.rd == 0 && insn.imm > 0 => {
-                at.wrapping_add_signed(insn.imm.into())
-            }
-            _ => at + u64::from(length(bits as u16)),
-        };
-        if at & !(PAGE_SIZE - 1) != page {
-            break;
+    /// The instruction at an address.
+    fn fetch(&self, address: u64) -> Option<u32> {
+        let parcel = |at| self.board.ram().load_at::<u16>(self.offset(at)?);
+        let low = parcel(address)?;
+        if length(low) != 4 {
+            return Some(low.into());
         }
+        let high = parcel(address.wrapping_add(2))?;
+        Some(u32::from(low) | u32::from(high) << 16)
     }
-    found
-}
 
-/// The bytes of the instruction at an offset in RAM.
-fn read(ram: &Ram, at: u64) -> Option<u32> {
-    let low = ram.load_at::<u16>(at)?;
-    if length(low) != 4 {
-        return Some(low.into());
+    fn find_block(&self, cache: &Cache, address: u64, offset: u64) -> Option<Block> {
+        let in_page = offset % PAGE_SIZE;
+        (0..=in_page.min(REACH)).step_by(2).find_map(|back| {
+            let key = Key::new(offset - back, self.hart.mode.privilege);
+            let (host, count) = cache.place(key)?;
+            let instructions = self.instructions(address.wrapping_sub(back), count);
+            let inside = instructions.iter().any(|(at, _)| *at == address);
+            inside.then_some(Block { instructions, host })
+        })
     }
-    let high = ram.load_at::<u16>(at + 2)?;
-    Some(u32::from(low) | u32::from(high) << 16)
+
+    /// The `count` instructions of the block that begins at `start`: what lies there in a row,
+    /// but for jumps forward, which a block follows.
+    fn instructions(&self, start: u64, count: u32) -> Vec<(u64, u32)> {
+        let mut at = start;
+        let mut found = Vec::new();
+        while found.len() < count as usize {
+            let Some(bits) = self.fetch(at) else { break };
+            found.push((at, bits));
+            at = match decode(bits) {
+                Some(insn) if insn.op == Op::Jal && insn.rd == 0 && insn.imm > 0 => {
+                    at.wrapping_add_signed(insn.imm.into())
+                }
+                _ => at.wrapping_add(if length(bits as u16) == 4 { 4 } else { 2 }),
+            };
+        }
+        found
+    }
 }
 
 fn host_lines(out: &mut String, address: u64, bytes: &[u8]) {
