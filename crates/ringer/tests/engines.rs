@@ -260,7 +260,12 @@ fn host_code_is_shown_beside_the_guest_code() {
     let questions: [(&str, &[&str]); 6] = [
         (
             "host 0x80000000",
-            &["guest block of", "0x0000000080000000", "host code", "jmp"],
+            &[
+                "guest block of",
+                "0x0000000080000000",
+                "host code",
+                "fallback",
+            ],
         ),
         ("host 0x80000001", &["no host code"]),
         ("host 0x1000", &["no place in RAM"]),

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{
+    Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, SymbolResolver, SymbolResult,
+};
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::{Op, decode, length};
@@ -33,7 +35,8 @@ pub fn listing(code: &SharedCode, board: &Board, hart: &Hart, address: u64) -> S
     }
     let _ = writeln!(out, "host code, {} bytes", block.host.len());
     let bytes = code.memory.read(block.host.start, block.host.len());
-    host_lines(&mut out, code.memory.address(block.host.start), &bytes);
+    let start = code.memory.address(block.host.start);
+    host_lines(&mut out, WaysOut::of(code), start, &bytes);
     out
 }
 
@@ -101,16 +104,47 @@ impl GuestCode<'_> {
     }
 }
 
-fn host_lines(out: &mut String, address: u64, bytes: &[u8]) {
-    let mut formatter = IntelFormatter::new();
+/// Names for the ways out of a block.
+struct WaysOut(Vec<(u64, &'static str)>);
+
+impl WaysOut {
+    fn of(code: &SharedCode) -> Self {
+        let thunks = &code.thunks;
+        Self(vec![
+            (thunks.exit_link, "exit_link"),
+            (thunks.exit_jump, "exit_jump"),
+            (thunks.exit_budget, "exit_budget"),
+            (thunks.fallback, "fallback"),
+        ])
+    }
+}
+
+impl SymbolResolver for WaysOut {
+    fn symbol(
+        &mut self,
+        _: &Instruction,
+        _: u32,
+        _: Option<u32>,
+        address: u64,
+        _: u32,
+    ) -> Option<SymbolResult<'_>> {
+        let (at, name) = self.0.iter().find(|(at, _)| *at == address)?;
+        Some(SymbolResult::with_str(*at, name))
+    }
+}
+
+fn host_lines(out: &mut String, ways_out: WaysOut, address: u64, bytes: &[u8]) {
+    let mut formatter = IntelFormatter::with_options(Some(Box::new(ways_out)), None);
     let options = formatter.options_mut();
     options.set_hex_prefix("0x");
     options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
     options.set_branch_leading_zeros(false);
+    options.set_space_after_operand_separator(true);
     let mut text = String::new();
     for instruction in Decoder::with_ip(64, bytes, address, DecoderOptions::NONE) {
         text.clear();
         formatter.format(&instruction, &mut text);
-        let _ = writeln!(out, "  {:#014x}  {text}", instruction.ip());
+        let _ = writeln!(out, "  {:#014x}:  {text}", instruction.ip());
     }
 }
