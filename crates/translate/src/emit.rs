@@ -15,6 +15,7 @@ mod float_registers;
 mod integer;
 mod jump;
 mod memory;
+mod skip;
 mod system;
 mod window;
 
@@ -191,6 +192,8 @@ impl Translation {
             window_end: None,
             floats: FloatRegisters::default(),
             float_unit_expected: false,
+            diverted: false,
+            apart: false,
         };
         let (far, near) = emitter.block();
         let links = emitter.links;
@@ -238,14 +241,26 @@ enum Aside {
         uncounted: usize,
         target: i64,
     },
-    /// The definition executes a stretch; goes on at `resume`.
+    /// The definition executes an instruction; goes on at `resume`.
     Definition {
         label: Label,
         note: Note,
-        /// The encoding of its first instruction.
+        /// Its encoding.
         bits: u32,
         resume: Label,
         /// What host registers must hold again then.
+        reload: Vec<(Xmm, Mem, Precision)>,
+    },
+    /// The instructions of a window once more, each access checked for itself: the window is
+    /// not to be had as a whole, mostly because it lies across the end of a page.
+    Apart {
+        label: Label,
+        first: usize,
+        last: usize,
+        /// What is known of floating-point registers where it begins.
+        floats: Box<FloatRegisters>,
+        resume: Label,
+        /// What host registers must hold behind it.
         reload: Vec<(Xmm, Mem, Precision)>,
     },
     /// The definition executes instruction `index`; what the block relies on does not hold.
@@ -285,6 +300,10 @@ struct Emitter<'a> {
     floats: FloatRegisters,
     /// The block has made sure that the floating-point unit is ready.
     float_unit_expected: bool,
+    /// Results of integer instructions go to `rax` instead of their register.
+    diverted: bool,
+    /// Windows are not used: see [`Aside::Apart`].
+    apart: bool,
 }
 
 impl Emitter<'_> {
@@ -302,9 +321,12 @@ impl Emitter<'_> {
         self.a.jcc(Cond::B, budget);
 
         let mut falls_through = true;
-        for index in 0..self.steps.len() {
+        let mut index = 0;
+        while index < self.steps.len() {
             self.index = index;
             falls_through = self.step();
+            // The instruction may have been emitted together with the next one.
+            index = self.index;
             if let Some((last, label)) = self.window_end
                 && last == index
             {
@@ -312,6 +334,7 @@ impl Emitter<'_> {
                 self.rejoin(label);
                 self.window_end = None;
             }
+            index += 1;
         }
         if falls_through && self.crosses {
             self.crossing();
@@ -339,10 +362,14 @@ impl Emitter<'_> {
             at,
             len: 4,
             uncounted: 1,
-            uncounted_behind: 0,
         };
         self.call_definition(note, 0);
         self.go_to(i64::from(at) + 4);
+    }
+
+    /// The instruction after the current one.
+    fn next(&self) -> Option<Step> {
+        self.steps.get(self.index + 1).copied()
     }
 
     fn current(&self) -> Step {
@@ -362,7 +389,9 @@ impl Emitter<'_> {
             return true;
         }
         match insn.op.class() {
+            Class::Branch if self.skip() => {}
             Class::Branch => self.branch(),
+            Class::Integer if self.shift_pair(&insn) => {}
             Class::Jump => {
                 self.jump();
                 return false;
@@ -391,7 +420,7 @@ impl Emitter<'_> {
 
     /// Has the current instruction executed by the definition, on the straight way.
     fn definition(&mut self) {
-        let note = self.note(self.index, self.index);
+        let note = self.note(self.index);
         let bits = self.current().insn.bits;
         self.call_definition(note, bits);
         self.floats.forget();
@@ -404,7 +433,7 @@ impl Emitter<'_> {
     /// The definition executes instruction `index`, and generated code is left behind it.
     fn definition_and_leave(&mut self, label: Label, index: usize) {
         let end = self.steps[index].end();
-        let note = self.note(index, index);
+        let note = self.note(index);
         let bits = self.steps[index].insn.bits;
         self.a.bind(label);
         self.call_definition(note, bits);
@@ -413,32 +442,32 @@ impl Emitter<'_> {
         self.a.jmp_to(self.thunks.exit_jump);
     }
 
-    /// Has the definition execute what `note` names; `bits` is the first encoding, if known.
+    /// Has the definition execute the instruction that `note` names; `bits` is its encoding, or 0.
     fn call_definition(&mut self, note: Note, bits: u32) {
         self.a.mov_ri(Reg::Rax, note.pack().into());
         self.a.mov_ri(Reg::Rdx, bits.into());
         self.a.call_to(self.thunks.fallback);
     }
 
-    /// Names the stretch from instruction `first` to `last`, both included.
-    fn note(&self, first: usize, last: usize) -> Note {
-        let (start, end) = (self.steps[first], self.steps[last]);
+    /// Names instruction `index`.
+    fn note(&self, index: usize) -> Note {
+        let step = self.steps[index];
         Note {
-            at: start.at,
-            len: end.end() - start.at,
-            uncounted: (self.count - first) as u8,
-            uncounted_behind: (self.count - 1 - last) as u8,
+            at: step.at,
+            len: step.insn.len,
+            uncounted: (self.count - index) as u8,
         }
     }
 
-    /// A way aside on which the definition executes a stretch; it goes on at `resume`.
-    fn definition_aside(&mut self, first: usize, last: usize, resume: Label) -> Label {
+    /// A way aside on which the definition executes the current instruction; it goes on at
+    /// `resume`.
+    fn definition_aside(&mut self, resume: Label) -> Label {
         let label = self.a.label();
-        let note = self.note(first, last);
+        let note = self.note(self.index);
         self.aside.push(Aside::Definition {
             label,
             note,
-            bits: self.steps[first].insn.bits,
+            bits: self.current().insn.bits,
             resume,
             reload: Vec::new(),
         });
@@ -494,9 +523,27 @@ impl Emitter<'_> {
                 } => {
                     self.a.bind(label);
                     self.call_definition(note, bits);
-                    for (register, from, precision) in reload {
-                        self.a.movs_load(precision, register, from);
+                    self.reload(reload);
+                    self.a.jmp(resume);
+                }
+                Aside::Apart {
+                    label,
+                    first,
+                    last,
+                    floats,
+                    resume,
+                    reload,
+                } => {
+                    self.a.bind(label);
+                    self.floats = *floats;
+                    self.apart = true;
+                    self.index = first;
+                    while self.index <= last {
+                        self.step();
+                        self.index += 1;
                     }
+                    self.apart = false;
+                    self.reload(reload);
                     self.a.jmp(resume);
                 }
                 Aside::DefinitionAndLeave { label, index } => {
@@ -514,6 +561,12 @@ impl Emitter<'_> {
                     self.a.jmp(resume);
                 }
             }
+        }
+    }
+
+    fn reload(&mut self, registers: Vec<(Xmm, Mem, Precision)>) {
+        for (register, from, precision) in registers {
+            self.a.movs_load(precision, register, from);
         }
     }
 
@@ -547,11 +600,20 @@ impl Emitter<'_> {
 
     /// Where the result for `rd` is best computed; [`Emitter::set`] puts it in its place.
     fn result(&self, rd: u8) -> Reg {
-        home(rd).unwrap_or(Reg::Rax)
+        match home(rd) {
+            Some(home) if !self.diverted => home,
+            _ => Reg::Rax,
+        }
     }
 
     /// `rd` becomes the value in `from`.
     fn set(&mut self, rd: u8, from: Reg) {
+        if self.diverted {
+            if from != Reg::Rax {
+                self.a.mov_rr(Width::W64, Reg::Rax, from);
+            }
+            return;
+        }
         match home(rd) {
             Some(home) if home == from => {}
             Some(home) => self.a.mov_rr(Width::W64, home, from),

@@ -14,9 +14,8 @@ const HARMLESS: Effects = Effects::CONTEXT
     .union(Effects::INTERRUPTS)
     .union(Effects::DEVICE);
 
-/// Executes the stretch of instructions that `note` names, by the definition; `bits` is the
-/// encoding of the first, or 0 if that is not known. Returns one of [`go_on`], or the address of
-/// the code to run next.
+/// Executes the instruction that `note` names, by the definition; `bits` is its encoding, or 0 if
+/// that is not known. Returns one of [`go_on`], or the address of the code to run next.
 ///
 /// # Safety
 /// `core` is the core of a translator that runs on a `B`, called from its generated code.
@@ -30,59 +29,38 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
         (core, engine, bus)
     };
     let note = Note::unpack(note);
-    let start = core.page.wrapping_add(note.at.into());
-    let len = u64::from(note.len);
-    let mut left = core.left + u64::from(note.uncounted);
+    let next = core
+        .page
+        .wrapping_add(u64::from(note.at) + u64::from(note.len));
+    let left = core.left + u64::from(note.uncounted);
     core.hart.counts.retired = core.horizon.wrapping_sub(left);
-    core.hart.pc = start;
+    core.hart.pc = core.page.wrapping_add(note.at.into());
     let float_ready = core.float_ready;
     core.settle_float();
-    let mut done = 0;
-    let mut known = decode(bits);
-    loop {
-        left -= 1;
-        engine.counts.fallbacks += 1;
-        let hart = &mut core.hart;
-        core.exit = match known.take() {
-            Some(insn) => engine.execute(hart, bus, &insn),
-            None => engine.step(hart, bus),
-        };
-        if core.exit.is_some() || bus.lines(hart.id).has_requests() {
-            break;
-        }
-        let now = hart.pc.wrapping_sub(start);
-        let inside = now > done && now <= len;
-        if !inside {
-            return onward(core, engine, bus, left);
-        }
-        if !hart.effects.is_empty() {
-            let harmless = HARMLESS.contains(hart.effects);
-            if !(harmless && engine.fetches_as_before(hart, bus)) {
-                return onward(core, engine, bus, left);
-            }
-        }
-        if now == len {
-            // A branch may have skipped a part; or the stretch has changed since it was
-            // translated, and had more instructions than were counted.
-            let Some(behind) = left.checked_sub(note.uncounted_behind.into()) else {
-                return onward(core, engine, bus, left);
-            };
-            core.left = behind;
-            core.space = engine.spaces.current();
-            core.prepare_float();
-            if core.float_ready >= float_ready {
-                return go_on::BEHIND;
-            }
-            // The block may have relied on it.
-            core.settle_float();
-            return onward(core, engine, bus, left);
-        }
-        if left == 0 {
-            return onward(core, engine, bus, left);
-        }
-        done = now;
+    let left = left - 1;
+    engine.counts.fallbacks += 1;
+    let hart = &mut core.hart;
+    core.exit = match decode(bits) {
+        Some(insn) => engine.execute(hart, bus, &insn),
+        None => engine.step(hart, bus),
+    };
+    if core.exit.is_some() || bus.lines(hart.id).has_requests() {
+        return leave(core, engine, left);
     }
-    leave(core, engine, left)
+    let goes_behind = hart.pc == next
+        && (hart.effects.is_empty()
+            || (HARMLESS.contains(hart.effects) && engine.fetches_as_before(hart, bus)));
+    if !goes_behind {
+        return onward(core, engine, bus, left);
+    }
+    core.space = engine.spaces.current();
+    core.prepare_float();
+    if core.float_ready < float_ready {
+        // The block may have relied on it.
+        core.settle_float();
+        return onward(core, engine, bus, left);
+    }
+    go_on::BEHIND
 }
 
 /// Goes on at `pc`, wherever that is, in generated code if there is any.

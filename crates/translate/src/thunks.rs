@@ -44,35 +44,29 @@ pub struct Thunks {
     pub fallback: u64,
 }
 
-/// Which instruction of a block, or stretch of them, the definition is asked to execute.
+/// Which instruction of a block the definition is asked to execute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Note {
     /// Where in its page it lies.
     pub at: u16,
     /// How many bytes it has.
-    pub len: u16,
-    /// How many instructions of the block, from its first on, have been counted but not
-    /// executed.
+    pub len: u8,
+    /// How many instructions of the block, with it, have been counted but not executed.
     pub uncounted: u8,
-    /// The same, behind its last.
-    pub uncounted_behind: u8,
 }
 
 impl Note {
-    /// As one word. Places and lengths are even.
+    /// As one word.
     pub fn pack(self) -> u32 {
-        u32::from(self.at) >> 1
-            | u32::from(self.len) >> 1 << 11
-            | u32::from(self.uncounted) << 19
-            | u32::from(self.uncounted_behind) << 26
+        u32::from(self.at) | u32::from(self.len) << 16 | u32::from(self.uncounted) << 24
     }
     /// From that word.
     pub fn unpack(word: u32) -> Self {
+        let [low, high, len, uncounted] = word.to_le_bytes();
         Self {
-            at: (word << 1) as u16 & 0xfff,
-            len: (word >> 10) as u16 & 0x1fe,
-            uncounted: (word >> 19) as u8 & 0x7f,
-            uncounted_behind: (word >> 26) as u8,
+            at: u16::from_le_bytes([low, high]),
+            len,
+            uncounted,
         }
     }
 }
@@ -169,7 +163,6 @@ impl Thunks {
         a.jcc(Cond::A, elsewhere);
         load_homes(a);
         a.mov_rm(Width::W64, SPACE, SPACE_FIELD);
-        a.mov_rm(Width::W64, LEFT, LEFT_FIELD);
         a.ret();
 
         a.bind(elsewhere);
@@ -199,21 +192,11 @@ mod tests {
 
     #[test]
     fn notes_come_back() {
-        for note in [
-            Note {
-                at: 0xffe,
-                len: 2,
-                uncounted: 64,
-                uncounted_behind: 63,
-            },
-            Note {
-                at: 0,
-                len: 256,
-                uncounted: 1,
-                uncounted_behind: 0,
-            },
-        ] {
-            assert_eq!(Note::unpack(note.pack()), note);
-        }
+        let note = Note {
+            at: 0xffe,
+            len: 4,
+            uncounted: 64,
+        };
+        assert_eq!(Note::unpack(note.pack()), note);
     }
 }

@@ -54,7 +54,7 @@ impl Emitter<'_> {
             _ => (Width::W32, 4),
         };
         let done = self.a.label();
-        let slow = self.definition_aside(self.index, self.index, done);
+        let slow = self.definition_aside(done);
         self.check(Kind::Store, insn.rs1, 0, bytes, slow);
         // Misaligned ones trap.
         self.a.test_ri(Width::W32, Reg::Rax, bytes - 1);

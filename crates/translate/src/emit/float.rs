@@ -150,7 +150,7 @@ impl Emitter<'_> {
             return false;
         }
         let done = self.a.label();
-        let slow = self.definition_aside(self.index, self.index, done);
+        let slow = self.definition_aside(done);
         self.expect_float_unit();
         let sources: &[u8] = match insn.op.format() {
             _ if matches!(operation, Do::Narrow | Do::FromInteger { .. }) => &[],

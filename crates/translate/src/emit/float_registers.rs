@@ -41,7 +41,7 @@ impl FloatRegisters {
         self.held = [None; COUNT];
     }
 
-    /// A window begins, which the definition may execute as a whole.
+    /// A window begins, which may be executed in another way as a whole.
     pub fn window_opens(&mut self) {
         self.boxed_before = self.boxed;
     }
@@ -182,10 +182,13 @@ impl Emitter<'_> {
         self.a.bind(label);
         let loads = self.floats.loads();
         for aside in &mut self.aside {
-            if let Aside::Definition { resume, reload, .. } = aside
-                && *resume == label
-            {
-                reload.clone_from(&loads);
+            match aside {
+                Aside::Definition { resume, reload, .. } | Aside::Apart { resume, reload, .. }
+                    if *resume == label =>
+                {
+                    reload.clone_from(&loads);
+                }
+                _ => {}
             }
         }
     }

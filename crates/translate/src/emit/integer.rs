@@ -216,7 +216,44 @@ impl Emitter<'_> {
         true
     }
 
+    /// A shift to the left and back to the right: compilers extend narrow values so.
+    pub(super) fn shift_pair(&mut self, insn: &Insn) -> bool {
+        let (left, Some(next)) = (insn.imm as u8 & 63, self.next()) else {
+            return false;
+        };
+        let second = next.insn;
+        let same = second.rd == insn.rd && second.rs1 == insn.rd && insn.rd != 0;
+        if insn.op != Op::Slli || !same {
+            return false;
+        }
+        let right = second.imm as u8 & 63;
+        let cell = match left {
+            32 => Cell::W,
+            48 => Cell::H,
+            56 => Cell::B,
+            _ => return false,
+        };
+        match second.op {
+            Op::Srli if left == right => self.extend_zero(insn.rd, insn.rs1, cell),
+            Op::Srai if left == right => self.extend_sign(insn.rd, insn.rs1, cell),
+            Op::Srli if left == 32 && right < left => {
+                // An unsigned word, shifted: an index becomes a distance.
+                let to = self.result(insn.rd);
+                let from = self.value(insn.rs1, to);
+                self.a.zx_rr(Cell::W, to, from);
+                self.a.shift_ri(Shift::Shl, Width::W64, to, left - right);
+                self.set(insn.rd, to);
+            }
+            _ => return false,
+        }
+        self.index += 1;
+        true
+    }
+
     fn constant(&mut self, rd: u8, value: u64) {
+        if self.diverted {
+            return self.a.mov_ri(Reg::Rax, value);
+        }
         match home(rd) {
             Some(to) => self.a.mov_ri(to, value),
             None => match i32::try_from(value as i64) {
@@ -234,6 +271,12 @@ impl Emitter<'_> {
             return self.constant(rd, imm as i64 as u64);
         }
         match (home(rd), home(rs1)) {
+            _ if self.diverted => {
+                self.copy(Reg::Rax, rs1);
+                if imm != 0 {
+                    self.a.alu_ri(Alu::Add, Width::W64, Reg::Rax, imm);
+                }
+            }
             (Some(to), Some(from)) if to == from => {
                 if imm != 0 {
                     self.a.alu_ri(Alu::Add, Width::W64, to, imm);
@@ -278,7 +321,7 @@ impl Emitter<'_> {
     }
 
     fn with_immediate(&mut self, op: Alu, rd: u8, rs1: u8, imm: i32) {
-        if rd == rs1 && home(rd).is_none() {
+        if rd == rs1 && home(rd).is_none() && !self.diverted {
             return self.a.alu_mi(op, Width::W64, x(rd), imm);
         }
         let to = self.result(rd);
@@ -332,7 +375,8 @@ impl Emitter<'_> {
     fn combine(&mut self, op: Alu, width: Width, rd: u8, rs1: u8, rs2: u8) {
         let (mut first, mut second) = (rs1, rs2);
         let mut to = self.result(rd);
-        if home(rd).is_some() && home(second) == home(rd) && home(first) != home(rd) {
+        let over = !self.diverted && home(second) == home(rd) && home(first) != home(rd);
+        if home(rd).is_some() && over {
             if op == Alu::Sub {
                 to = Reg::Rax;
             } else {

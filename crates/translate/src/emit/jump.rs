@@ -17,19 +17,24 @@ fn is_link(register: u8) -> bool {
     register == 1 || register == 5
 }
 
+/// What the flags of a comparison say when the branch is taken.
+pub(super) fn taken(op: Op) -> Cond {
+    match op {
+        Op::Beq => Cond::E,
+        Op::Bne => Cond::Ne,
+        Op::Blt => Cond::L,
+        Op::Bge => Cond::Ge,
+        Op::Bltu => Cond::B,
+        _ => Cond::Ae,
+    }
+}
+
 impl Emitter<'_> {
     /// A conditional jump.
     pub(super) fn branch(&mut self) {
         let step = self.current();
         let insn = step.insn;
-        let cond = match insn.op {
-            Op::Beq => Cond::E,
-            Op::Bne => Cond::Ne,
-            Op::Blt => Cond::L,
-            Op::Bge => Cond::Ge,
-            Op::Bltu => Cond::B,
-            _ => Cond::Ae,
-        };
+        let cond = taken(insn.op);
         self.compare(insn.rs1, insn.rs2);
         let target = step.target();
         let uncounted = self.uncounted() - 1;
@@ -54,20 +59,20 @@ impl Emitter<'_> {
         });
     }
 
-    /// Sets the flags by comparing two integer registers.
+    /// Sets the flags by comparing two integer registers. Leaves `rax` alone.
     pub(super) fn compare(&mut self, rs1: u8, rs2: u8) {
         match (home(rs1), home(rs2)) {
             (Some(a), Some(b)) => self.a.alu_rr(Alu::Cmp, Width::W64, a, b),
             (Some(a), None) if rs2 == 0 => self.a.test_rr(Width::W64, a, a),
-            (None, None) if rs2 == 0 && rs1 != 0 => {
+            // The place of `x0` holds 0 like any other.
+            (None, None) if rs2 == 0 => {
                 self.a.alu_mi(Alu::Cmp, Width::W64, x(rs1), 0);
             }
             (Some(a), None) => self.a.alu_rm(Alu::Cmp, Width::W64, a, x(rs2)),
-            (None, Some(b)) if rs1 != 0 => self.a.alu_mr(Alu::Cmp, Width::W64, x(rs1), b),
-            _ => {
-                let a = self.value(rs1, Reg::Rax);
-                let b = self.value(rs2, Reg::Rdx);
-                self.a.alu_rr(Alu::Cmp, Width::W64, a, b);
+            (None, Some(b)) => self.a.alu_mr(Alu::Cmp, Width::W64, x(rs1), b),
+            (None, None) => {
+                self.a.mov_rm(Width::W64, Reg::Rdx, x(rs1));
+                self.a.alu_rm(Alu::Cmp, Width::W64, Reg::Rdx, x(rs2));
             }
         }
     }

@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use ringer_isa::Op;
 
-use super::Emitter;
 use super::window::{self, Window};
+use super::{Aside, Emitter};
 use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Shift, Width};
 use crate::core_state::{SPACE, home, x};
 use crate::tables::{PAGES, Tables};
@@ -79,6 +79,7 @@ impl Emitter<'_> {
     pub(super) fn reach(&mut self, kind: Kind, done: Label) -> Mem {
         let insn = self.current().insn;
         if let Some(window) = self.window
+            && !self.apart
             && self.index <= window.last
             && window.base == insn.rs1
             && (window.stores || kind == Kind::Load)
@@ -88,14 +89,14 @@ impl Emitter<'_> {
         {
             return Mem::at(WINDOW, insn.imm - window.low);
         }
-        let free = self.window.is_none_or(|window| self.index > window.last);
+        let free = !self.apart && self.window.is_none_or(|window| self.index > window.last);
         if free {
             self.window = self.window_from_here();
             if let Some(window) = self.window {
                 return self.open(window);
             }
         }
-        let slow = self.definition_aside(self.index, self.index, done);
+        let slow = self.definition_aside(done);
         let size = window::bytes(insn.op).unwrap_or(8);
         self.check(kind, insn.rs1, insn.imm, size, slow);
         self.a.alu_rm(Alu::Add, Width::W64, Reg::Rax, host(kind));
@@ -110,10 +111,17 @@ impl Emitter<'_> {
         } else {
             Kind::Load
         };
-        let behind = self.a.label();
+        let (slow, behind) = (self.a.label(), self.a.label());
         self.window_end = Some((window.last, behind));
         self.floats.window_opens();
-        let slow = self.definition_aside(self.index, window.last, behind);
+        self.aside.push(Aside::Apart {
+            label: slow,
+            first: self.index,
+            last: window.last,
+            floats: Box::new(self.floats.clone()),
+            resume: behind,
+            reload: Vec::new(),
+        });
         self.check(
             kind,
             window.base,

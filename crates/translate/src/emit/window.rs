@@ -3,8 +3,8 @@
 //! Programs reach the fields of a structure, or of their stack frame, at fixed distances from a
 //! register. The first such access in a block checks that everything from the lowest to the
 //! highest of them lies in one page that may be accessed; `rcx` then holds its place in host
-//! memory, and the others are one host instruction each. If the check fails, the definition
-//! executes the whole stretch.
+//! memory, and the others are one host instruction each. If the check fails, the stretch is
+//! executed from a copy in which every access is checked for itself.
 
 use ringer_hart::Privilege;
 use ringer_isa::{Class, Insn, Op};
@@ -71,7 +71,7 @@ impl Emitter<'_> {
 }
 
 /// `float_ready`: the block has made sure of the floating-point unit. Before that no window
-/// goes beyond a floating-point instruction: the definition would skip the check.
+/// goes beyond a floating-point instruction: the other way would skip the check.
 fn plan(
     steps: &[Step],
     first: usize,
