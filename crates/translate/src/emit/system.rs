@@ -208,7 +208,7 @@ impl Emitter<'_> {
     /// that belongs to M-mode can be taken, and if any is enabled the definition has a look.
     fn interrupts_off(&mut self, insn: &Insn) {
         let done = self.a.label();
-        let slow = self.definition_aside(self.index, self.index, done);
+        let slow = self.definition_aside(done);
         self.a.mov_rm(Width::W64, Reg::Rax, csr!(mideleg));
         self.a.unary(Unary::Not, Width::W64, Reg::Rax);
         self.a.alu_rm(Alu::And, Width::W64, Reg::Rax, csr!(mie));
