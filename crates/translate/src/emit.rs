@@ -9,7 +9,9 @@
 //! `rax` and `rdx` are free for each instruction; `rcx` may hold a window (see `memory.rs`).
 
 mod atomics;
+mod cache_block;
 mod division;
+mod fence;
 mod float;
 mod float_registers;
 mod integer;
@@ -402,19 +404,10 @@ impl Emitter<'_> {
             Class::Float if self.float_instruction() => {}
             Class::Atomic if self.atomic(&insn) => {}
             Class::Csr if self.csr_instruction(&insn) => {}
+            Class::CacheBlock if self.cache_block(&insn) => {}
             Class::Fence if self.fence(&insn) => {}
             _ => self.definition(),
         }
-        true
-    }
-
-    /// `fence` orders memory; x86 only lets later loads overtake earlier stores.
-    fn fence(&mut self, insn: &Insn) -> bool {
-        // `pause` is a fence by its encoding, and leaves the run loop.
-        if insn.op != Op::Fence || insn.bits == 0x0100_000f {
-            return false;
-        }
-        self.a.mfence();
         true
     }
 

@@ -508,13 +508,11 @@ impl Assembler {
         self.cell_mr(Opcode::m0f(0xb0), cell, d, s);
     }
 
-    /// All loads and stores before are done before any that follow.
+    /// `d |= value`, in memory, in one step. All loads and stores before are done before any that
+    /// follow, as with `mfence`, which takes longer.
     #[inline]
-    pub fn mfence(&mut self) {
-        self.emit(|w| {
-            w.byte(0x0f);
-            w.byte(0xae);
-            w.byte(0xf0);
-        });
+    pub fn lock_or_mi(&mut self, width: Width, d: Mem, value: i32) {
+        self.lock(true);
+        self.alu_mi(Alu::Or, width, d, value);
     }
 }

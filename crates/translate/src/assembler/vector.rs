@@ -46,6 +46,12 @@ impl Assembler {
         self.sse(Opcode::m0f(0x28), d, s);
     }
 
+    /// Stores the whole register to 16 aligned bytes.
+    #[inline]
+    pub fn mova_store(&mut self, d: Mem, s: Xmm) {
+        self.sse(Opcode::m0f(0x29), s, d);
+    }
+
     /// `d = d op s`; for `Sqrt`, `d = sqrt(s)`
     #[inline]
     pub fn float_rr(&mut self, op: FloatOp, precision: Precision, d: Xmm, s: Xmm) {
@@ -199,6 +205,12 @@ impl Assembler {
     #[inline]
     pub fn bitwise_rm(&mut self, op: Bitwise, d: Xmm, s: Mem) {
         self.sse(Opcode::m0f(op as u8), d, s);
+    }
+
+    /// Each byte of `d` becomes all ones if it equals that of `s`, else zero.
+    #[inline]
+    pub fn pcmpeqb(&mut self, d: Xmm, s: Xmm) {
+        self.sse(Opcode::m0f(0x74).with(Prefix::P66), d, s);
     }
 
     /// Each 32 bits of `d` become all ones if they equal those of `s`, else all zeros.

@@ -11,6 +11,8 @@ const COUNT: usize = 14;
 
 /// Free for each instruction.
 pub const SCRATCH: Xmm = Xmm(0);
+/// As well.
+pub const SECOND_SCRATCH: Xmm = Xmm(1);
 
 /// What a host register holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,8 @@
 use ringer_isa::{Insn, Op};
 
 use super::Emitter;
-use crate::assembler::{Alu, Cell, Cond, Mem, Reg, Scale, Shift, Unary, Width};
+use super::float_registers::{SCRATCH, SECOND_SCRATCH};
+use crate::assembler::{Alu, Bitwise, Cell, Cond, Mem, Reg, Scale, Shift, Unary, Width};
 use crate::core_state::{home, x};
 
 /// What an operand is to x86: a register or a place in the core.
@@ -150,6 +151,7 @@ impl Emitter<'_> {
                 self.a.bswap(W64, to);
                 self.set(rd, to);
             }
+            Op::OrcB => self.or_combine(rd, rs1),
             Op::Clz | Op::Clzw if self.features.lzcnt => {
                 let width = if insn.op == Op::Clz { W64 } else { W32 };
                 let from = self.value(rs1, Reg::Rax);
@@ -521,6 +523,19 @@ impl Emitter<'_> {
         self.set(rd, Reg::Rax);
     }
 
+    /// Each byte of `rd` becomes all ones, but zero where that of `rs1` is.
+    fn or_combine(&mut self, rd: u8, rs1: u8) {
+        let from = self.value(rs1, Reg::Rax);
+        let to = self.result(rd);
+        self.a.movq_xr(SCRATCH, from);
+        self.a
+            .bitwise_rr(Bitwise::Xor, SECOND_SCRATCH, SECOND_SCRATCH);
+        self.a.pcmpeqb(SCRATCH, SECOND_SCRATCH);
+        self.a.movq_rx(to, SCRATCH);
+        self.a.unary(Unary::Not, Width::W64, to);
+        self.set(rd, to);
+    }
+
     fn extend_sign(&mut self, rd: u8, rs1: u8, cell: Cell) {
         let to = self.result(rd);
         match operand(rs1) {
@@ -550,7 +565,6 @@ fn is_inline(op: Op, features: &crate::features::Features) -> bool {
         Op::Clz | Op::Clzw => features.lzcnt,
         Op::Ctz | Op::Ctzw => features.bmi1,
         Op::Cpop | Op::Cpopw => features.popcnt,
-        Op::OrcB => false,
         _ => matches!(
             op.extension(),
             Extension::I

@@ -142,6 +142,11 @@ impl Emitter<'_> {
         if from != Reg::Rax || distance != 0 {
             self.a.lea(Width::W64, Reg::Rax, Mem::at(from, distance));
         }
+        self.check_address(kind, size, slow);
+    }
+
+    /// The same, for the address in `rax`.
+    pub(super) fn check_address(&mut self, kind: Kind, size: i32, slow: Label) {
         // Bits 12 and up of the address, times the 16 bytes of an entry.
         if self.features.bmi2 {
             self.a.rorx(Width::W32, Reg::Rdx, Reg::Rax, 8);

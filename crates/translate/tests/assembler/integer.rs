@@ -407,5 +407,13 @@ fn atomic_memory() {
     cell_and_register("lock cmpxchg", |a, cell, d, s| {
         a.cmpxchg_mr(true, cell, d, s);
     });
-    Checker::new().is("mfence", Assembler::mfence);
+    let mut checker = Checker::new();
+    for width in WIDTHS {
+        for mem in some_places() {
+            for value in IMMEDIATES {
+                let expected = format!("lock or {}, {value}", place(cell(width), mem));
+                checker.is(&expected, |a| a.lock_or_mi(width, mem, value));
+            }
+        }
+    }
 }

@@ -75,6 +75,13 @@ fn moves() {
             }
         }
     }
+    for mem in some_places() {
+        let operand = place(Cell::B, mem).replace("byte", "xmmword");
+        for s in xmms() {
+            let expected = format!("movaps {operand}, {}", xmm(s));
+            checker.is(&expected, |a| a.mova_store(mem, s));
+        }
+    }
 }
 
 #[test]
@@ -221,6 +228,7 @@ fn logic_on_whole_registers() {
         let operand = |mem| place(Cell::B, mem).replace("byte", "xmmword");
         register_and_memory(mnemonic, operand, |a, d, s| a.bitwise_rm(op, d, s));
     }
+    two_registers("pcmpeqb", Assembler::pcmpeqb);
     two_registers("pcmpeqd", Assembler::pcmpeqd);
     let mut checker = Checker::new();
     for x in xmms() {
