@@ -26,7 +26,7 @@ impl Emitter<'_> {
             return false;
         }
         let done = self.a.label();
-        let slow = self.definition_aside(self.index, self.index, done);
+        let slow = self.definition_aside(done);
         let enables: &[Mem] = match self.privilege {
             Privilege::Machine => &[],
             Privilege::Supervisor => &[MENVCFG],
