@@ -15,7 +15,7 @@ use ringer_hart::{PAGE_SHIFT, Privilege};
 use crate::code_memory::CodeMemory;
 
 /// Regions that the memory is divided into.
-const REGIONS: usize = 8;
+pub const REGIONS: usize = 8;
 
 /// What a block is made from: the place of its first instruction in RAM, and the privilege it
 /// runs with.

@@ -21,5 +21,5 @@ mod thunks;
 pub use counts::TranslatorCounts;
 pub use engine::Translator;
 pub use features::Features;
-pub use shared::{SharedCode, TranslateError};
+pub use shared::{Options, SharedCode, TranslateError};
 pub use spaces::SpaceCounts;

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ringer_hart::{Bus, HartId};
 
 use crate::assembler::{AssembleError, Assembler};
-use crate::cache::{Cache, CacheCounts};
+use crate::cache::{Cache, CacheCounts, REGIONS};
 use crate::code_memory::CodeMemory;
+use crate::emit::Translation;
 use crate::features::Features;
 use crate::helpers;
 use crate::thunks::Thunks;
@@ -18,10 +19,30 @@ use crate::thunks::Thunks;
 const CODE_BYTES: usize = 64 << 20;
 /// The part of it that the thunks may take.
 const THUNK_BYTES: usize = 4096;
+/// Less than this would not hold one block in each region.
+const LEAST_CODE_BYTES: usize = THUNK_BYTES + REGIONS * Translation::MOST_BYTES;
 /// A hart that is not in generated code and will hear all news before it is again.
 const AWAY: u64 = u64::MAX;
 /// News kept. A hart that has missed more forgets everything.
 const NEWS: usize = 4096;
+
+/// What generated code may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What the host can do.
+    pub features: Features,
+    /// Room for generated code, in bytes. What is too little to work with is rounded up.
+    pub code_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            features: Features::of_host(),
+            code_bytes: CODE_BYTES,
+        }
+    }
+}
 
 /// Why there is no translator.
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +99,29 @@ pub struct SharedCode<B: ?Sized> {
 impl<B: Bus> SharedCode<B> {
     /// An empty code cache for a machine with this many harts.
     pub fn new(harts: usize) -> Result<Arc<Self>, TranslateError> {
-        Self::with_features(harts, Features::of_host())
+        Self::with_options(harts, Options::default())
     }
 
     /// As [`SharedCode::new`], for a host that can do only so much.
     pub fn with_features(harts: usize, features: Features) -> Result<Arc<Self>, TranslateError> {
-        let memory = CodeMemory::new(CODE_BYTES)?;
+        let options = Options::default();
+        Self::with_options(
+            harts,
+            Options {
+                features,
+                ..options
+            },
+        )
+    }
+
+    /// As [`SharedCode::new`], with limits.
+    pub fn with_options(harts: usize, options: Options) -> Result<Arc<Self>, TranslateError> {
+        let Options {
+            features,
+            code_bytes,
+        } = options;
+        let whole_pages = code_bytes.max(LEAST_CODE_BYTES) & !0xfff;
+        let memory = CodeMemory::new(whole_pages)?;
         let mut a = Assembler::new(memory.address(0));
         let thunks = Thunks::assemble(&mut a, helpers::fallback::<B>)?;
         memory.write(0, a.code());

@@ -2,7 +2,11 @@
 //! and nothing else may happen.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+mod eviction;
 mod harts;
+mod patterns;
+mod places;
 mod returns;
 mod rewriting;
 mod rig;
+mod spaces;

@@ -7,6 +7,7 @@ use ringer_hart::csr::mstatus;
 use ringer_hart::{Exit, Hart};
 use ringer_isa::asm::Assembler;
 use ringer_isa::asm::register::S11;
+use ringer_isa::pte::Pte;
 use ringer_lockstep::compare::{compare_harts, compare_machines};
 use ringer_lockstep::reference::{Engine, Reference};
 use ringer_lockstep::{Machine, assembled};
@@ -18,6 +19,9 @@ pub const RAM: u64 = 0x8000_0000;
 pub const HANDLER: u64 = RAM + 0x1000;
 /// Where programs go.
 pub const CODE: u64 = RAM + 0x2000;
+
+/// Usual flags of a leaf.
+pub const LEAF: u64 = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D;
 
 /// `wfi`
 const WAIT: u32 = 0x1050_0073;
@@ -71,6 +75,18 @@ impl Pair {
         }
     }
 
+    /// Changes both harts.
+    pub fn harts(&mut self, change: impl Fn(&mut Hart)) {
+        change(&mut self.defined.1);
+        change(&mut self.translated.1);
+    }
+
+    /// Changes both machines.
+    pub fn machines(&self, change: impl Fn(&Machine)) {
+        change(&self.defined.0);
+        change(&self.translated.0);
+    }
+
     /// Runs both for up to `budget` instructions. What the harts then are must be the same;
     /// `None` if the program has run code that it changed without a fence.
     pub fn run(&mut self, budget: u64, what: &dyn Fn() -> String) -> Option<Exit> {
@@ -103,10 +119,19 @@ impl Pair {
 /// as they are then. A hart that waits with something in `s11` has failed, and ends the others.
 pub fn run_all(machine: &Machine, harts: Vec<Hart>) -> Vec<Hart> {
     let code = SharedCode::new(harts.len()).expect("memory for code");
+    run_all_on(&code, machine, harts)
+}
+
+/// As [`run_all`], on this code cache.
+pub fn run_all_on(
+    code: &Arc<SharedCode<Machine>>,
+    machine: &Machine,
+    harts: Vec<Hart>,
+) -> Vec<Hart> {
     let (begin, failed) = (Barrier::new(harts.len()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let run = |mut hart: Hart| {
-            let (code, begin, failed) = (Arc::clone(&code), &begin, &failed);
+            let (code, begin, failed) = (Arc::clone(code), &begin, &failed);
             scope.spawn(move || {
                 let mut translator = Translator::new(code);
                 begin.wait();
