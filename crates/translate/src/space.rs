@@ -11,38 +11,41 @@ use ringer_hart::translate::{Access, AccessContext};
 use ringer_hart::{GuestVirt, PAGE_SIZE, Ram};
 use rustix::io::Errno;
 
-use crate::tables::{JUMPS, Jump, MappedTables, PAGES, Page, Tables};
+use crate::tables::{JUMPS, Jump, MappedTables, PAGES, Page, PageTable, Tables};
 
 /// Pages remembered for fetches.
 const FETCH_PAGES: usize = 128;
-/// Flipped in the tag of a store entry if the page holds code, so that stores must be noted.
-/// The tag is then one of another place in the table: no address that is looked up here has it,
-/// and generated code never stores by it.
-const NOTED: u64 = PAGE_SIZE;
+/// What the tag of a store entry is combined with if the page holds code, so that stores must be
+/// noted. The tag is then one of another place in the table: no address that is looked up here
+/// has it, and generated code never stores by it. Bit 0 tells it from an empty entry.
+const NOTED: u64 = PAGE_SIZE | 1;
 /// No instruction is at an odd address.
 const NO_JUMP: Jump = Jump { pc: 1, code: 0 };
 /// Bits of the set of pages that jump targets lie in.
 const JUMP_PAGES: usize = 1024;
 
-/// Matches only page 0, so it must not be in that page's place; see [`empty`]. No page of the
-/// host is at 0.
-const EMPTY: Page = Page { tag: 0, host: 0 };
+/// Tag of an empty entry. It only matches page 0, so it must not be in that page's place.
+const EMPTY: u64 = 0;
 /// For the place of page 0.
-const EMPTY_AT_0: Page = Page {
-    tag: PAGE_SIZE,
-    host: 0,
-};
-/// Of the pages for fetches, which only Rust looks into.
-const NO_FETCH: Page = Page { tag: 1, host: 0 };
+const EMPTY_AT_0: u64 = PAGE_SIZE;
+
+/// A page that code is fetched from, and its offset in RAM.
+#[derive(Clone, Copy, Debug)]
+struct FetchPage {
+    tag: u64,
+    offset: u64,
+}
+
+const NO_FETCH: FetchPage = FetchPage { tag: 1, offset: 0 };
 
 /// Entries of a table that lie in one page of the host's memory.
-const CHUNK: usize = 256;
+const CHUNK: usize = 512;
 /// Chunks of a table.
 const CHUNKS: usize = PAGES / CHUNK;
 /// Entries that are remembered one by one, to be emptied so.
 const LISTED: usize = 1024;
-/// Chunks of a table that may be in use: 2 MiB of memory for each of the two.
-const MOST_CHUNKS: u32 = 512;
+/// Chunks of a table that may be in use: 2 MiB of memory, twice, for each of the two tables.
+const MOST_CHUNKS: u32 = 256;
 
 /// Which entries of a table of pages are in use.
 #[derive(Debug)]
@@ -102,9 +105,9 @@ impl Used {
     }
 
     /// Empties the entries in use.
-    fn clear(&mut self, table: &mut [Page; PAGES]) {
-        self.runs(|run| table[run].fill(EMPTY));
-        table[0] = EMPTY_AT_0;
+    fn clear(&mut self, table: &mut PageTable) {
+        self.runs(|run| table.tags[run].fill(EMPTY));
+        table.tags[0] = EMPTY_AT_0;
         self.list.clear();
         self.chunks.fill(0);
     }
@@ -118,8 +121,8 @@ impl Used {
     }
 }
 
-/// An entry that matches no address which is looked up at `slot`.
-fn empty(slot: usize) -> Page {
+/// A tag that matches no address which is looked up at `slot`.
+fn empty(slot: usize) -> u64 {
     if slot == 0 { EMPTY_AT_0 } else { EMPTY }
 }
 
@@ -143,7 +146,7 @@ pub struct Space {
     tables: MappedTables,
     loads: Used,
     stores: Used,
-    fetch: [Page; FETCH_PAGES],
+    fetch: [FetchPage; FETCH_PAGES],
     /// Which conditions this is for.
     pub conditions: Conditions,
     /// Large leaves that entries were cut from: a fence inside one is a fence on all of them.
@@ -213,8 +216,8 @@ impl Space {
 
     /// What zeroed memory does not say.
     fn mark_first_entries(&mut self) {
-        self.tables.load[0] = EMPTY_AT_0;
-        self.tables.store[0] = EMPTY_AT_0;
+        self.tables.load.tags[0] = EMPTY_AT_0;
+        self.tables.store.tags[0] = EMPTY_AT_0;
         self.tables.jumps[0] = NO_JUMP;
     }
 
@@ -259,8 +262,8 @@ impl Space {
         }
         let page = va.0 & !(PAGE_SIZE - 1);
         let slot = slot(page);
-        self.tables.load[slot] = empty(slot);
-        self.tables.store[slot] = empty(slot);
+        self.tables.load.tags[slot] = empty(slot);
+        self.tables.store.tags[slot] = empty(slot);
         self.fetch[slot % FETCH_PAGES] = NO_FETCH;
         let (word, bit) = jump_page(page);
         if self.jump_pages[word] & bit != 0 {
@@ -278,9 +281,11 @@ impl Space {
         let Self { tables, stores, .. } = self;
         stores.runs(|run| {
             for index in run {
-                let page = &mut tables.store[index];
-                if page.host != 0 && slot(page.tag) == index && is_code(page.host) {
-                    page.tag ^= NOTED;
+                let Page { tag, delta } = tables.store.get(index);
+                // Neither empty nor noted.
+                let in_use = tag & 1 == 0 && slot(tag) == index;
+                if in_use && is_code(tag.wrapping_add(delta)) {
+                    tables.store.tags[index] = tag ^ NOTED;
                 }
             }
         });
@@ -295,10 +300,10 @@ impl Space {
         let slot = slot(va);
         if store {
             self.stores.add(slot);
-            self.tables.store[slot] = page;
+            self.tables.store.set(slot, page);
         } else {
             self.loads.add(slot);
-            self.tables.load[slot] = page;
+            self.tables.load.set(slot, page);
         }
     }
 
@@ -363,7 +368,7 @@ impl<'a> SpaceCache<'a> {
         } else {
             let page = Page {
                 tag: va & !(PAGE_SIZE - 1),
-                host: self.ram + (offset & !(PAGE_SIZE - 1)),
+                delta: self.ram.wrapping_add(offset).wrapping_sub(va),
             };
             self.space.put(true, va, page);
         }
@@ -376,25 +381,24 @@ impl TranslationCache for SpaceCache<'_> {
             return None;
         }
         let page = va & !(PAGE_SIZE - 1);
-        let within = va & (PAGE_SIZE - 1);
+        let offset = |entry: Page| va.wrapping_add(entry.delta).wrapping_sub(self.ram);
         match access {
             Access::Fetch => {
                 let entry = &self.space.fetch[slot(va) % FETCH_PAGES];
-                (entry.tag == page).then(|| entry.host + within)
+                (entry.tag == page).then(|| entry.offset + (va & (PAGE_SIZE - 1)))
             }
             Access::Load => {
-                let entry = &self.space.tables.load[slot(va)];
-                (entry.tag == page).then(|| entry.host - self.ram + within)
+                let entry = self.space.tables.load.get(slot(va));
+                (entry.tag == page).then(|| offset(entry))
             }
             Access::Store => {
-                let entry = &self.space.tables.store[slot(va)];
-                let offset = entry.host.wrapping_sub(self.ram) + within;
+                let entry = self.space.tables.store.get(slot(va));
                 if entry.tag == page {
-                    return Some(offset);
+                    return Some(offset(entry));
                 }
-                (entry.host != 0 && entry.tag == page ^ NOTED).then(|| {
-                    self.stored.set(Some((va, offset)));
-                    offset
+                (entry.tag == page ^ NOTED).then(|| {
+                    self.stored.set(Some((va, offset(entry))));
+                    offset(entry)
                 })
             }
         }
@@ -405,15 +409,12 @@ impl TranslationCache for SpaceCache<'_> {
         let page = va & !(PAGE_SIZE - 1);
         let entry = Page {
             tag: page,
-            host: self.ram + offset,
+            delta: self.ram.wrapping_add(offset).wrapping_sub(page),
         };
         self.space.pages_empty = false;
         match access {
             Access::Fetch => {
-                self.space.fetch[slot(va) % FETCH_PAGES] = Page {
-                    tag: page,
-                    host: offset,
-                }
+                self.space.fetch[slot(va) % FETCH_PAGES] = FetchPage { tag: page, offset }
             }
             Access::Load => self.space.put(false, va, entry),
             Access::Store if self.code.holds_code(offset / PAGE_SIZE) => {

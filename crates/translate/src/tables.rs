@@ -14,13 +14,38 @@ pub const PAGES: usize = 1 << 20;
 pub const JUMPS: usize = 4096;
 
 /// Where a page lies.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
     /// Its virtual address.
     pub tag: u64,
-    /// Its address in the host.
-    pub host: u64,
+    /// What has to be added to an address in it to get the host's.
+    pub delta: u64,
+}
+
+/// A table of pages, by their address modulo 4 GiB. Tags and deltas are apart, so that bits 12 to
+/// 31 of an address are the index, without a shift for the size of an entry.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PageTable {
+    /// [`Page::tag`].
+    pub tags: [u64; PAGES],
+    /// [`Page::delta`].
+    pub deltas: [u64; PAGES],
+}
+
+impl PageTable {
+    /// The entry at `slot`.
+    pub fn get(&self, slot: usize) -> Page {
+        Page {
+            tag: self.tags[slot],
+            delta: self.deltas[slot],
+        }
+    }
+    /// Puts an entry at `slot`.
+    pub fn set(&mut self, slot: usize, page: Page) {
+        self.tags[slot] = page.tag;
+        self.deltas[slot] = page.delta;
+    }
 }
 
 /// Where the code for a jump target is.
@@ -38,9 +63,9 @@ pub struct Jump {
 #[derive(Debug)]
 pub struct Tables {
     /// For loads.
-    pub load: [Page; PAGES],
+    pub load: PageTable,
     /// For stores.
-    pub store: [Page; PAGES],
+    pub store: PageTable,
     /// For jumps.
     pub jumps: [Jump; JUMPS],
 }

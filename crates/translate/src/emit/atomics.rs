@@ -4,7 +4,7 @@
 use ringer_isa::{Insn, Op};
 
 use super::Emitter;
-use super::memory::{Kind, host};
+use super::memory::Kind;
 use crate::assembler::{Alu, Cell, Cond, Mem, Reg, Width};
 use crate::core_state::{home, x};
 
@@ -59,9 +59,8 @@ impl Emitter<'_> {
         // Misaligned ones trap.
         self.a.test_ri(Width::W32, Reg::Rax, bytes - 1);
         self.a.jcc(Cond::Ne, slow);
+        self.host_address(Kind::Store);
         self.a.mov_rr(Width::W64, Reg::Rcx, Reg::Rax);
-        self.a
-            .alu_rm(Alu::Add, Width::W64, Reg::Rcx, host(Kind::Store));
         let place = Mem::at(Reg::Rcx, 0);
         let locked = self.features.parallel;
         let old = match combine {

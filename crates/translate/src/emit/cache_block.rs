@@ -9,7 +9,7 @@ use ringer_isa::{Insn, Op};
 
 use super::Emitter;
 use super::float_registers::SCRATCH;
-use super::memory::{Kind, host};
+use super::memory::Kind;
 use crate::assembler::{Alu, Bitwise, Cond, Mem, Reg, Width};
 use crate::core_state::hart_field;
 
@@ -40,8 +40,7 @@ impl Emitter<'_> {
         self.a
             .alu_ri(Alu::And, Width::W64, Reg::Rax, -(CACHE_BLOCK as i32));
         self.check_address(Kind::Store, CACHE_BLOCK as i32, slow);
-        self.a
-            .alu_rm(Alu::Add, Width::W64, Reg::Rax, host(Kind::Store));
+        self.host_address(Kind::Store);
         self.a.bitwise_rr(Bitwise::Xor, SCRATCH, SCRATCH);
         for part in (0..CACHE_BLOCK as i32).step_by(16) {
             self.a.mova_store(Mem::at(Reg::Rax, part), SCRATCH);

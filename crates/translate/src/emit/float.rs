@@ -243,8 +243,8 @@ impl Emitter<'_> {
             Precision::Single => Width::W32,
             Precision::Double => Width::W64,
         };
-        self.a.mov_rm(width, Reg::Rdx, f(register));
-        self.a.mov_mr(width, at, Reg::Rdx);
+        self.a.mov_rm(width, Reg::Rax, f(register));
+        self.a.mov_mr(width, at, Reg::Rax);
     }
 
     /// Once in a block: is the unit on, its state dirty, and the rounding mode one of the

@@ -2,15 +2,16 @@
 
 use std::mem::offset_of;
 
+use ringer_hart::PAGE_SHIFT;
 use ringer_isa::Op;
 
 use super::window::{self, Window};
 use super::{Aside, Emitter};
-use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Shift, Width};
+use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Scale, Shift, Width};
 use crate::core_state::{SPACE, home, x};
-use crate::tables::{PAGES, Tables};
+use crate::tables::{PAGES, PageTable, Tables};
 
-/// Holds where the window lies in host memory.
+/// Leads from the base register's value to the window in host memory.
 const WINDOW: Reg = Reg::Rcx;
 
 /// What kind of access it is.
@@ -21,12 +22,20 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Where the table lies in the space.
-    fn table(self) -> i32 {
-        match self {
-            Self::Load => offset_of!(Tables, load) as i32,
-            Self::Store => offset_of!(Tables, store) as i32,
-        }
+    /// The entry's tag in the table, by the index in `rdx`.
+    fn tag(self) -> Mem {
+        self.entry(offset_of!(PageTable, tags))
+    }
+    /// The entry's delta.
+    fn delta(self) -> Mem {
+        self.entry(offset_of!(PageTable, deltas))
+    }
+    fn entry(self, array: usize) -> Mem {
+        let table = match self {
+            Self::Load => offset_of!(Tables, load),
+            Self::Store => offset_of!(Tables, store),
+        };
+        Mem::indexed(SPACE, Reg::Rdx, Scale::X8, (table + array) as i32)
     }
 }
 
@@ -64,8 +73,8 @@ impl Emitter<'_> {
                 Some(value) => self.a.store(cell, at, value),
                 None if insn.rs2 == 0 => self.a.store_i(cell, at, 0),
                 None => {
-                    self.a.mov_rm(Width::W64, Reg::Rdx, x(insn.rs2));
-                    self.a.store(cell, at, Reg::Rdx);
+                    self.a.mov_rm(Width::W64, Reg::Rax, x(insn.rs2));
+                    self.a.store(cell, at, Reg::Rax);
                 }
             },
         }
@@ -74,7 +83,7 @@ impl Emitter<'_> {
     }
 
     /// Makes the access of the current load or store possible: returns its place in host
-    /// memory, by way of `rax` or the window. If it is not to be had so, the definition does
+    /// memory, by way of `rdx` or the window. If it is not to be had so, the definition does
     /// it, and goes on at `done`.
     pub(super) fn reach(&mut self, kind: Kind, done: Label) -> Mem {
         let insn = self.current().insn;
@@ -87,7 +96,10 @@ impl Emitter<'_> {
             && insn.imm >= window.low
             && insn.imm + size <= window.high
         {
-            return Mem::at(WINDOW, insn.imm - window.low);
+            return match home(insn.rs1) {
+                Some(base) => Mem::indexed(WINDOW, base, Scale::X1, insn.imm),
+                None => Mem::at(WINDOW, insn.imm),
+            };
         }
         let free = !self.apart && self.window.is_none_or(|window| self.index > window.last);
         if free {
@@ -99,8 +111,22 @@ impl Emitter<'_> {
         let slow = self.definition_aside(done);
         let size = window::bytes(insn.op).unwrap_or(8);
         self.check(kind, insn.rs1, insn.imm, size, slow);
-        self.a.alu_rm(Alu::Add, Width::W64, Reg::Rax, host(kind));
-        Mem::at(Reg::Rax, 0)
+        self.a.mov_rm(Width::W64, Reg::Rdx, kind.delta());
+        self.from_base(Reg::Rdx, insn.rs1, insn.imm)
+    }
+
+    /// The place in host memory at `distance` from a base register; `delta` holds what was found
+    /// in the table, and may be changed.
+    fn from_base(&mut self, delta: Reg, base: u8, distance: i32) -> Mem {
+        match home(base) {
+            Some(base) => Mem::indexed(delta, base, Scale::X1, distance),
+            None => {
+                if base != 0 {
+                    self.a.alu_rm(Alu::Add, Width::W64, delta, x(base));
+                }
+                Mem::at(delta, distance)
+            }
+        }
     }
 
     /// Opens a window at its first access.
@@ -129,51 +155,45 @@ impl Emitter<'_> {
             window.high - window.low,
             slow,
         );
-        self.a.mov_rm(Width::W64, WINDOW, host(kind));
-        self.a.alu_rr(Alu::Add, Width::W64, WINDOW, Reg::Rax);
-        Mem::at(WINDOW, insn.imm - window.low)
+        self.a.mov_rm(Width::W64, WINDOW, kind.delta());
+        self.from_base(WINDOW, window.base, insn.imm)
     }
 
     /// Checks that `size` bytes at `base + distance` lie in one page that may be accessed, else
-    /// goes to `slow`. Leaves the offset in the page in `rax`, and in `rdx` the entry's place
-    /// in the tables.
+    /// goes to `slow`. Leaves the offset in the page in `rax`, and in `rdx` the index in the tables.
     pub(super) fn check(&mut self, kind: Kind, base: u8, distance: i32, size: i32, slow: Label) {
-        let from = self.value(base, Reg::Rax);
-        if from != Reg::Rax || distance != 0 {
-            self.a.lea(Width::W64, Reg::Rax, Mem::at(from, distance));
+        match home(base) {
+            Some(from) if distance != 0 => {
+                self.a.lea(Width::W64, Reg::Rax, Mem::at(from, distance));
+            }
+            _ => {
+                self.copy(Reg::Rax, base);
+                if distance != 0 {
+                    self.a.alu_ri(Alu::Add, Width::W64, Reg::Rax, distance);
+                }
+            }
         }
         self.check_address(kind, size, slow);
     }
 
     /// The same, for the address in `rax`.
     pub(super) fn check_address(&mut self, kind: Kind, size: i32, slow: Label) {
-        // Bits 12 and up of the address, times the 16 bytes of an entry.
-        if self.features.bmi2 {
-            self.a.rorx(Width::W32, Reg::Rdx, Reg::Rax, 8);
-        } else {
-            self.a.mov_rr(Width::W32, Reg::Rdx, Reg::Rax);
-            self.a.shift_ri(Shift::Shr, Width::W32, Reg::Rdx, 8);
-        }
+        // Bits 12 to 31 of the address are the index.
+        self.a.mov_rr(Width::W32, Reg::Rdx, Reg::Rax);
         self.a
-            .alu_ri(Alu::And, Width::W32, Reg::Rdx, (PAGES as i32 - 1) * 16);
+            .shift_ri(Shift::Shr, Width::W32, Reg::Rdx, PAGE_SHIFT as u8);
         // What differs from the page's address is the offset in it, if it is that page.
-        self.a.alu_rm(
-            Alu::Xor,
-            Width::W64,
-            Reg::Rax,
-            Mem::indexed(SPACE, Reg::Rdx, crate::assembler::Scale::X1, kind.table()),
-        );
+        self.a.alu_rm(Alu::Xor, Width::W64, Reg::Rax, kind.tag());
         self.a.alu_ri(Alu::Cmp, Width::W64, Reg::Rax, 4096 - size);
         self.a.jcc(Cond::A, slow);
     }
+
+    /// After [`Emitter::check_address`]: `rax` becomes the address in the host.
+    pub(super) fn host_address(&mut self, kind: Kind) {
+        // The tag and the offset make the guest's address again.
+        self.a.alu_rm(Alu::Xor, Width::W64, Reg::Rax, kind.tag());
+        self.a.alu_rm(Alu::Add, Width::W64, Reg::Rax, kind.delta());
+    }
 }
 
-/// Where the page's address in the host is, after [`Emitter::check`].
-pub(super) fn host(kind: Kind) -> Mem {
-    Mem::indexed(
-        SPACE,
-        Reg::Rdx,
-        crate::assembler::Scale::X1,
-        kind.table() + 8,
-    )
-}
+const _: () = assert!(PAGES == 1 << (32 - PAGE_SHIFT));
