@@ -6,7 +6,7 @@ use super::seat::Turn;
 use super::{Vm, sit};
 
 /// Instructions between two looks at the timers.
-const SLICE: u64 = 20_000;
+const SLICE: u64 = 50_000;
 /// As [`SLICE`], when a test program's requests are found by looking at its memory.
 const SLICE_WITH_HTIF: u64 = 2_000;
 
