@@ -223,9 +223,7 @@ fn the_engine_of_a_running_machine_is_switched_to_and_fro() {
             "run", "--bios", guest, "--memory", "16M", "--harts", &number,
         ];
         let mut session = Session::start(&[&args[..], &[mode]].concat());
-        session.expect("Ctrl-A x");
-        session.press("\x01c");
-        session.expect("ringer> ");
+        session.open_prompt();
         for name in ["interpret", "translate"].repeat(5) {
             session.press(&format!("engine {name}\n"));
             session.expect(&format!("the engine is {name} from here on"));
@@ -253,9 +251,7 @@ fn host_code_is_shown_beside_the_guest_code() {
     let dir = tempfile::tempdir().unwrap();
     let guest = program(dir.path());
     let mut session = Session::start(&["run", "--bios", guest.to_str().unwrap()]);
-    session.expect("Ctrl-A x");
-    session.press("\x01c");
-    session.expect("ringer> ");
+    session.open_prompt();
     while rounds(&mut session, 0) == 0 {}
     let questions: [(&str, &[&str]); 6] = [
         (

@@ -60,6 +60,15 @@ impl Session {
             before,
         }
     }
+    /// Opens the monitor prompt, once keys are no longer the terminal's own business.
+    pub fn open_prompt(&mut self) {
+        self.expect("Ctrl-A x");
+        while !self.is_raw() {
+            thread::yield_now();
+        }
+        self.press("\x01c");
+        self.expect("ringer> ");
+    }
     pub fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
