@@ -39,19 +39,43 @@ pub struct AddressFence {
     pub asid: Option<u16>,
 }
 
-/// What `lr` has reserved.
+/// What `lr` has reserved, if anything. The layout is fixed so that generated code can reach it.
 ///
 /// `sc` succeeds when the place still holds the value that `lr` saw, checked and written in one
 /// atomic step. A value that went away and came back is not noticed: the same choice as QEMU
 /// makes, and what lets stores of other harts run at full speed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reservation {
+    /// How many bytes: 4 or 8; 0 if nothing is reserved, whatever the rest says.
+    pub bytes: u64,
     /// Where.
     pub addr: GuestPhys,
-    /// How wide.
-    pub width: Width,
     /// What was there.
     pub value: u64,
+}
+
+impl Reservation {
+    /// None.
+    pub const NONE: Self = Self {
+        bytes: 0,
+        addr: GuestPhys(0),
+        value: 0,
+    };
+
+    /// Of `width` at `addr`, where `value` was.
+    pub const fn new(addr: GuestPhys, width: Width, value: u64) -> Self {
+        Self {
+            bytes: width.bytes(),
+            addr,
+            value,
+        }
+    }
+
+    /// What was there, if this place is reserved.
+    pub fn of(&self, addr: GuestPhys, width: Width) -> Option<u64> {
+        (self.bytes == width.bytes() && self.addr == addr).then_some(self.value)
+    }
 }
 
 /// Who answers what the guest cannot.
@@ -98,7 +122,7 @@ pub struct Hart {
     /// The CSRs.
     pub csrs: Csrs,
     /// What `lr` holds reserved.
-    pub reservation: Option<Reservation>,
+    pub reservation: Reservation,
     /// The exception of an instruction that has just trapped.
     pub(crate) exception: Exception,
     /// Effects since they were last taken.
@@ -121,7 +145,7 @@ impl Hart {
             pc,
             mode: Mode::M,
             csrs: Csrs::default(),
-            reservation: None,
+            reservation: Reservation::NONE,
             exception: Exception {
                 cause: Cause::IllegalInstruction,
                 tval: 0,

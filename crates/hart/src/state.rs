@@ -80,6 +80,13 @@ fn plain_csrs(csrs: &mut Csrs) -> [&mut u64; PLAIN] {
     ]
 }
 
+fn saved_reservation(reservation: &Reservation) -> Option<(u64, u64, u8)> {
+    let width = [Width::Word, Width::Double]
+        .into_iter()
+        .find(|width| width.bytes() == reservation.bytes)?;
+    Some((reservation.addr.0, reservation.value, width as u8))
+}
+
 impl Hart {
     /// Writes down the whole hart.
     pub fn save(&self) -> Vec<u8> {
@@ -95,7 +102,7 @@ impl Hart {
             counters: self.csrs.counters.clone(),
             pmp_config: *config,
             pmp_address: *address,
-            reservation: self.reservation.map(|r| (r.addr.0, r.value, r.width as u8)),
+            reservation: saved_reservation(&self.reservation),
             counts: self.counts.clone(),
             sbi: self.services.sbi,
             semihosting: self.services.semihosting,
@@ -123,18 +130,14 @@ impl Hart {
             virtualised: false,
         };
         hart.reservation = match state.reservation {
-            None => None,
+            None => Reservation::NONE,
             Some((addr, value, width)) => {
                 let width = match width {
                     2 => Width::Word,
                     3 => Width::Double,
                     _ => return Err(damaged("no such reservation width")),
                 };
-                Some(Reservation {
-                    addr: GuestPhys(addr),
-                    width,
-                    value,
-                })
+                Reservation::new(GuestPhys(addr), width, value)
             }
         };
         let mut wanted = Csrs::default();
@@ -248,17 +251,19 @@ mod tests {
         hart.csrs.mip = crate::bus::irq::STI;
         hart.csrs.mstatus |= mstatus::FS | mstatus::SUM;
         hart.csrs.fcsr = 0xff;
-        hart.reservation = Some(Reservation {
-            addr: GuestPhys(0x8000_0040),
-            width: Width::Double,
-            value: 7,
-        });
+        let place = GuestPhys(0x8000_0040);
+        hart.reservation = Reservation::new(place, Width::Double, 7);
         hart.counts.retired = 99;
         let saved = hart.save();
         let back = Hart::restore(&saved).unwrap();
         assert_eq!(back.save(), saved);
         assert_eq!(back.mode, Mode::S);
-        assert_eq!(back.reservation, hart.reservation);
+        assert_eq!(back.reservation.of(place, Width::Double), Some(7));
+        assert_eq!(back.reservation.of(place, Width::Word), None);
+        hart.reservation.bytes = 0;
+        let back = Hart::restore(&hart.save()).unwrap();
+        assert_eq!(back.reservation.of(place, Width::Double), None);
+        assert_eq!(back.reservation.bytes, 0);
         assert_eq!(back.effects, Effects::all());
     }
 

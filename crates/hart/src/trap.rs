@@ -3,7 +3,7 @@
 use crate::bus::{Bus, irq};
 use crate::cause::{Cause, Exception, INTERRUPT_PRIORITY};
 use crate::csr::{mcause, mstatus};
-use crate::hart::{Effects, Exit, Hart};
+use crate::hart::{Effects, Exit, Hart, Reservation};
 use crate::mode::{Mode, Privilege};
 
 impl Hart {
@@ -125,7 +125,7 @@ impl Hart {
             base
         };
         // A handler that uses lr and sc must not complete the interrupted code's sc.
-        self.reservation = None;
+        self.reservation = Reservation::NONE;
         self.effects |= Effects::CONTEXT;
     }
 
@@ -177,7 +177,7 @@ impl Hart {
             virtualised: false,
         };
         self.pc = pc;
-        self.reservation = None;
+        self.reservation = Reservation::NONE;
         self.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
     }
 }

@@ -34,6 +34,8 @@ pub struct Core {
     /// Nonzero if floating-point instructions may be executed in generated code: the unit is
     /// on and its state dirty, and the rounding mode is one that the host has.
     pub float_ready: u8,
+    /// A guest-physical address in RAM is the host's plus this.
+    pub ram_distance: u64,
     /// Where generated code puts the host's floating-point control word to look at it.
     pub mxcsr: u32,
     /// The guest's flags for each set of the host's.
@@ -82,6 +84,8 @@ pub const LEFT_FIELD: Mem = field(offset_of!(Core, left));
 /// [`Core::float_ready`].
 pub const FLOAT_READY: Mem = field(offset_of!(Core, float_ready));
 
+/// [`Core::ram_distance`].
+pub const RAM_DISTANCE: Mem = field(offset_of!(Core, ram_distance));
 /// [`Core::mxcsr`].
 pub const MXCSR: Mem = field(offset_of!(Core, mxcsr));
 /// [`Core::guest_flags`].
@@ -118,6 +122,7 @@ impl Core {
             left: 0,
             horizon: 0,
             float_ready: 0,
+            ram_distance: 0,
             mxcsr: 0,
             guest_flags: float_unit::guest_flags_table(),
             exit: None,

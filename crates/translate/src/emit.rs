@@ -17,6 +17,7 @@ mod float_registers;
 mod integer;
 mod jump;
 mod memory;
+mod reservation;
 mod skip;
 mod system;
 mod window;
@@ -402,7 +403,7 @@ impl Emitter<'_> {
             Class::Load | Class::Store if self.memory_access() => {}
             Class::Load | Class::Store if self.float_memory_access() => {}
             Class::Float if self.float_instruction() => {}
-            Class::Atomic if self.atomic(&insn) => {}
+            Class::Atomic if self.atomic(&insn) || self.reservation(&insn) => {}
             Class::Csr if self.csr_instruction(&insn) => {}
             Class::CacheBlock if self.cache_block(&insn) => {}
             Class::Fence if self.fence(&insn) => {}

@@ -140,6 +140,8 @@ impl<B: Bus> Translator<B> {
         core.exit = None;
         core.engine = (&raw mut *engine).cast();
         core.bus = (&raw const *bus).cast();
+        let ram = bus.ram();
+        core.ram_distance = ram.base().0.wrapping_sub(ram.host().as_ptr() as u64);
         core.prepare_float();
         let pc = core.hart.pc;
         engine.counts.entries += 1;

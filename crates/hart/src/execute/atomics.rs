@@ -169,7 +169,7 @@ impl Hart {
             fence(Ordering::SeqCst);
         }
         let addr = bus.ram().base().offset(offset);
-        self.reservation = Some(Reservation { addr, width, value });
+        self.reservation = Reservation::new(addr, width, value);
         self.set_x(insn.rd, if C::BYTES == 4 { word(value) } else { value });
         Ok(Flow::Next)
     }
@@ -187,13 +187,14 @@ impl Hart {
         let offset = self.locate_atomic(bus, cache, va, C::BYTES, Access::Store)?;
         let addr = bus.ram().base().offset(offset);
         let new = C::truncate(self.xr(insn.rs2));
-        let stored = match self.reservation.take() {
-            Some(held) if held.addr == addr && held.width == width => bus
+        let reservation = core::mem::replace(&mut self.reservation, Reservation::NONE);
+        let stored = match reservation.of(addr, width) {
+            Some(value) => bus
                 .ram()
-                .compare_exchange_at(offset, C::truncate(held.value), new)
+                .compare_exchange_at(offset, C::truncate(value), new)
                 .ok_or_else(|| Exception::new(Access::Store.access_fault(), va))?
                 .is_ok(),
-            _ => false,
+            None => false,
         };
         if !stored {
             self.counts.failed_sc += 1;

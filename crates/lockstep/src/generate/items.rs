@@ -303,8 +303,8 @@ fn reservation(r: &mut Random) -> Item {
         between.push(through(r, pointer));
     }
     let new = r.below(32) as u8;
-    // Sometimes another place, or the same in another width.
-    let place = if r.one_in(6) {
+    // Sometimes another place that holds the same, or the same place in another width.
+    let place = if r.one_in(5) {
         r.pick(&POINTERS)
     } else {
         pointer
@@ -315,6 +315,9 @@ fn reservation(r: &mut Random) -> Item {
         sc
     };
     sequence(|code| {
+        if place != pointer {
+            code.sd(ZERO, 0, X(pointer)).sd(ZERO, 0, X(place));
+        }
         code.insn(Insn {
             rd: result,
             rs1: pointer,

@@ -1,5 +1,5 @@
-//! Atomic memory operations: the host's own, locked only if there are other harts. Reservations
-//! (`lr`, `sc`) are left to the definition.
+//! Atomic memory operations: the host's own, locked only if there are other harts. For
+//! `lr` and `sc` see `reservation.rs`.
 
 use ringer_isa::{Insn, Op};
 
