@@ -227,8 +227,10 @@ fn the_engine_of_a_running_machine_is_switched_to_and_fro() {
         for name in ["interpret", "translate"].repeat(5) {
             session.press(&format!("engine {name}\n"));
             session.expect(&format!("the engine is {name} from here on"));
+            session.expect("ringer> ");
             session.press("engine\n");
             session.expect(&format!("\n{name}"));
+            session.expect("ringer> ");
             for hart in 0..harts {
                 let before = rounds(&mut session, hart);
                 while rounds(&mut session, hart) < before + 3 {}
