@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use ringer_hart::counter::Counts;
 use ringer_hart::{Bus, Exit, Hart};
 
+use crate::coverage::Coverage;
 use crate::generate::Program;
 use crate::machine::Machine;
 use crate::reference::{Engine, Reference};
@@ -14,6 +15,8 @@ use crate::reference::{Engine, Reference};
 pub struct Agreement {
     /// What the hart did.
     pub counts: Counts,
+    /// What it did that is easy to get wrong.
+    pub coverage: Coverage,
     /// Whether the program was given up half-way since it ran unfenced code.
     pub given_up: bool,
 }
@@ -63,6 +66,7 @@ pub fn run(program: &Program, engine: &mut dyn Engine) -> Result<Agreement, Diff
     }
     Ok(Agreement {
         counts: a.counts,
+        coverage: reference.coverage().clone(),
         given_up,
     })
 }

@@ -2,10 +2,12 @@
 //! A development dependency only: engines are tested with it, nothing ships it.
 
 pub mod compare;
+pub mod coverage;
 pub mod generate;
 pub mod machine;
 pub mod random;
 pub mod reference;
+pub mod suite;
 
 pub use machine::Machine;
 pub use random::Random;

@@ -4,8 +4,9 @@
 use ringer_hart::bus::request;
 use ringer_hart::hart::Effects;
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart, Interpreter};
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, Interpreter};
 
+use crate::coverage::{Before, Coverage};
 use crate::machine::Machine;
 
 /// Something that runs a hart.
@@ -26,6 +27,7 @@ impl Engine for Interpreter {
 pub struct Reference {
     fenced: Vec<u8>,
     stale: bool,
+    coverage: Coverage,
 }
 
 impl Reference {
@@ -34,7 +36,13 @@ impl Reference {
         Self {
             fenced: machine.ram_bytes(),
             stale: false,
+            coverage: Coverage::default(),
         }
+    }
+
+    /// What was executed.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
     /// Whether the program has run unfenced code.
@@ -42,20 +50,30 @@ impl Reference {
         self.stale
     }
 
-    /// Whether the 16 bits of code at `va` are what they were at the last fence. What cannot
-    /// be fetched cannot be stale.
-    fn is_fenced(&self, hart: &Hart, machine: &Machine, va: u64) -> bool {
+    /// The 16 bits of code at `va`, and what they were at the last fence. `None` if they cannot
+    /// be fetched, or not from RAM: then they cannot be stale.
+    fn parcel(&self, hart: &Hart, machine: &Machine, va: u64) -> Option<(u16, u16)> {
         let context = hart.fetch_context();
-        let access = Access::Fetch;
-        let place = hart.inspect(machine, GuestVirt(va), access, &context, |_| {});
-        let Ok(place) = place else { return true };
-        let offset = place.phys.0.wrapping_sub(machine.ram().base().0);
-        let now = machine.ram().load::<u16>(GuestPhys(place.phys.0));
-        let fenced = (offset as usize)
-            .checked_add(2)
-            .and_then(|end| self.fenced.get(offset as usize..end))
-            .map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-        now == fenced
+        let place = hart.inspect(machine, GuestVirt(va), Access::Fetch, &context, |_| {});
+        let phys = place.ok()?.phys;
+        let now = machine.ram().load::<u16>(phys)?;
+        let offset = phys.0.wrapping_sub(machine.ram().base().0) as usize;
+        let fenced = self.fenced.get(offset..offset.checked_add(2)?)?;
+        Some((now, u16::from_le_bytes([fenced[0], fenced[1]])))
+    }
+
+    /// Looks at the instruction that is about to be executed: false if it is stale.
+    fn look_at(&mut self, hart: &Hart, machine: &Machine) -> (bool, Option<Before>) {
+        let low = self.parcel(hart, machine, hart.pc);
+        let high = self.parcel(hart, machine, hart.pc.wrapping_add(2));
+        let fresh = [low, high].iter().flatten().all(|(now, then)| now == then);
+        let bits = match (low, high) {
+            (Some((low, _)), _) if ringer_isa::length(low) == 2 => Some(low.into()),
+            (Some((low, _)), Some((high, _))) => Some(u32::from(low) | u32::from(high) << 16),
+            _ => None,
+        };
+        let insn = bits.and_then(ringer_isa::decode);
+        (fresh, insn.map(|insn| Before::new(hart, insn)))
     }
 }
 
@@ -91,15 +109,16 @@ impl Engine for Reference {
                 return Exit::Budget;
             }
             left -= 1;
-            let pc = hart.pc;
-            if !self.is_fenced(hart, machine, pc)
-                || !self.is_fenced(hart, machine, pc.wrapping_add(2))
-            {
+            let (fresh, before) = self.look_at(hart, machine);
+            if !fresh {
                 self.stale = true;
                 return Exit::Budget;
             }
             if let Some(exit) = hart.step(machine) {
                 return exit;
+            }
+            if let Some(before) = before {
+                self.coverage.note(before, hart);
             }
         }
     }

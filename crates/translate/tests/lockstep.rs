@@ -1,20 +1,12 @@
-//! The translator against the definition, on random programs.
-//!
-//! `RINGER_LOCKSTEP=COUNT` runs that many programs, `RINGER_LOCKSTEP=FIRST..END` those seeds.
+//! The translator against the definition, on random programs. See [`ringer_lockstep::suite`].
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-use ringer_hart::{Exit, Hart};
+use ringer_hart::{Bus, Exit, Hart, Interpreter};
 use ringer_lockstep::Machine;
-use ringer_lockstep::compare::{self, Difference};
-use ringer_lockstep::generate::Program;
+use ringer_lockstep::generate::{Program, Turn};
 use ringer_lockstep::reference::Engine;
-use ringer_translate::{Features, SharedCode, Translator};
-
-/// How many programs are run unless the environment says otherwise.
-const PROGRAMS: u64 = 3000;
+use ringer_lockstep::suite;
+use ringer_translate::{Features, Options, SharedCode, Translator};
 
 /// Programs that once told the engines apart.
 const KEPT: [u64; 0] = [];
@@ -40,89 +32,87 @@ fn features(seed: u64) -> Features {
     }
 }
 
-fn run(program: &Program) -> Result<compare::Agreement, Difference> {
+fn translator(program: &Program) -> Box<dyn Engine> {
     let shared = SharedCode::with_features(1, features(program.seed)).expect("memory for code");
-    compare::run(program, &mut Translate(Translator::new(shared)))
-}
-
-/// Takes out of a failing program what it does not need to fail, and says what is left.
-fn explain(mut program: Program, mut difference: Difference) -> String {
-    loop {
-        let failing = program.simpler().find_map(|simpler| {
-            let difference = run(&simpler).err()?;
-            Some((simpler, difference))
-        });
-        match failing {
-            Some(found) => (program, difference) = found,
-            None => break,
-        }
-    }
-    let mut text = format!("seed {}, turn {}:\n", program.seed, difference.turn);
-    text += &difference.what;
-    for (at, words) in program.listing() {
-        for (word, at) in words.iter().zip((at..).step_by(4)) {
-            let insn = ringer_isa::decode(*word);
-            text += &format!("{at:#x}: {word:08x} {:?}\n", insn);
-        }
-    }
-    text
-}
-
-fn range() -> std::ops::Range<u64> {
-    let Ok(asked) = std::env::var("RINGER_LOCKSTEP") else {
-        return 0..PROGRAMS;
-    };
-    let number = |text: &str| text.parse::<u64>().expect("RINGER_LOCKSTEP is a number");
-    match asked.split_once("..") {
-        Some((first, end)) => number(first)..number(end),
-        None => 0..number(&asked),
-    }
+    Box::new(Translate(Translator::new(shared)))
 }
 
 #[test]
 fn translator_and_definition_agree() {
-    let seeds = range();
-    let next = AtomicU64::new(seeds.start);
-    let failures = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let full = || {
-                        failures
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .len()
-                            >= 3
-                    };
-                    if seed >= seeds.end || full() {
-                        break;
-                    }
-                    if let Err(difference) = run(&Program::new(seed)) {
-                        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-                        failures.push((seed, difference));
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    for (seed, difference) in &failures {
-        eprintln!("{}", explain(Program::new(*seed), difference.clone()));
-    }
-    assert!(failures.is_empty(), "the engines differ");
+    suite::run(translator);
 }
 
 #[test]
 fn kept_programs_agree() {
     for seed in KEPT {
+        suite::check(Program::new(seed), translator);
+    }
+}
+
+/// A block is left at every place, and entered there again.
+#[test]
+fn every_budget_ends_at_the_same_place() {
+    for seed in 0..30 {
         let program = Program::new(seed);
-        if let Err(difference) = run(&program) {
-            panic!("{}", explain(program, difference));
+        for budget in 1..=100 {
+            let turn = |budget| Turn {
+                budget,
+                ticks: 0,
+                raise: 0,
+            };
+            let mut program = program.clone();
+            program.turns = vec![turn(budget), turn(100)];
+            suite::check(program, translator);
         }
+    }
+}
+
+/// Both engines by turns, as the monitor changes them: with the hart saved and restored, and with
+/// nothing left of what the translator knew.
+struct Switching {
+    turn: u64,
+    translate: Option<Translate>,
+    interpret: Interpreter,
+}
+
+impl Engine for Switching {
+    fn run(&mut self, hart: &mut Hart, machine: &Machine, budget: u64) -> Exit {
+        *hart = Hart::restore(&hart.save()).expect("it was just saved");
+        self.turn += 1;
+        // Some engines are kept for two turns.
+        match self.turn % 3 {
+            0 => {
+                self.translate = None;
+                self.interpret = Interpreter::new();
+                self.interpret.run(hart, machine, budget)
+            }
+            1 => {
+                machine.ram().watch_code().forget_all();
+                let options = Options {
+                    features: features(self.turn),
+                    code_bytes: 1 << 20,
+                };
+                let shared = SharedCode::with_options(1, options).expect("memory for code");
+                let translate = self.translate.insert(Translate(Translator::new(shared)));
+                translate.run(hart, machine, budget)
+            }
+            _ => match &mut self.translate {
+                Some(translate) => translate.run(hart, machine, budget),
+                None => self.interpret.run(hart, machine, budget),
+            },
+        }
+    }
+}
+
+#[test]
+fn engines_may_change_at_any_time() {
+    for seed in 0..1500 {
+        suite::check(Program::new(seed), |program: &Program| {
+            Box::new(Switching {
+                turn: program.seed,
+                translate: None,
+                interpret: Interpreter::new(),
+            })
+        });
     }
 }

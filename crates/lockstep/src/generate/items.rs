@@ -92,7 +92,8 @@ pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
         20 | 21 => system::float_flags(r),
         22 => system::interrupt_enable(r),
         23 | 24 => system::plain_csrs(r),
-        25..=41 => vec![of_class(r, &[Class::Load, Class::Store])],
+        25..=38 => vec![of_class(r, &[Class::Load, Class::Store])],
+        39..=41 => crossing_access(r, spaces),
         42..=45 => vec![of_class(r, &[Class::Atomic])],
         46 => system::cache_blocks(r),
         47..=50 => reservation(r),
@@ -515,6 +516,29 @@ fn new_pointer(r: &mut Random, spaces: &Spaces) -> Item {
     let address = tables::data_address(r, spaces);
     sequence(|code| {
         code.li(X(pointer), address);
+    })
+}
+
+/// Loads and stores by their size.
+const HALVES: [Op; 5] = [Op::Lh, Op::Lhu, Op::Sh, Op::Flh, Op::Fsh];
+const WORDS: [Op; 5] = [Op::Lw, Op::Lwu, Op::Sw, Op::Flw, Op::Fsw];
+const DOUBLES: [Op; 4] = [Op::Ld, Op::Sd, Op::Fld, Op::Fsd];
+
+/// A load or a store that begins in one page and ends in the next.
+fn crossing_access(r: &mut Random, spaces: &Spaces) -> Item {
+    let next = (tables::data_address(r, spaces) | 0xfff).wrapping_add(1);
+    let (op, size) = match r.below(3) {
+        0 => (r.pick(&HALVES), 2),
+        1 => (r.pick(&WORDS), 4),
+        _ => (r.pick(&DOUBLES), 8),
+    };
+    let access = Insn {
+        rs1: T1.0,
+        imm: -1 - r.below(size - 1) as i32,
+        ..operands(op, r)
+    };
+    sequence(|code| {
+        code.li(T1, next).insn(access);
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod eviction;
 mod harts;
+mod outside;
 mod patterns;
 mod places;
 mod returns;
