@@ -69,6 +69,16 @@ pub trait Bus: Sync {
     }
     /// The machine's `mtime`, in ticks of its time base.
     fn time(&self) -> u64;
+    /// The time by which the timers of hart `hart` are sampled: as of the last
+    /// [`Bus::look_at_clock`], where to ask a clock takes long.
+    fn recent_time(&self, hart: HartId) -> u64 {
+        let _ = hart;
+        self.time()
+    }
+    /// Run loops call this when they begin a slice.
+    fn look_at_clock(&self, hart: HartId) {
+        let _ = hart;
+    }
     /// The wires into hart `hart`.
     fn lines(&self, hart: HartId) -> &Lines;
 }

@@ -172,9 +172,13 @@ impl Hart {
 
     /// `mip` as a read shows it: the wires, the timers, and the bits M-mode has set.
     pub fn interrupts_pending<B: Bus + ?Sized>(&self, bus: &B) -> u64 {
+        self.interrupts_pending_at(bus, bus.time())
+    }
+
+    /// As [`Hart::interrupts_pending`], with the timers as of `time`.
+    pub(crate) fn interrupts_pending_at<B: Bus + ?Sized>(&self, bus: &B, time: u64) -> u64 {
         let lines = bus.lines(self.id);
         let mut pending = lines.pending() | self.csrs.mip;
-        let time = bus.time();
         if time >= lines.mtimecmp() {
             pending |= irq::MTI;
         }

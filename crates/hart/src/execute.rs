@@ -6,7 +6,7 @@ mod bits;
 mod float;
 mod system;
 
-use ringer_isa::{Insn, Op};
+use ringer_isa::{Class, Insn, Op};
 
 use crate::bus::Bus;
 use crate::cause::Exception;
@@ -255,14 +255,19 @@ impl Hart {
         insn: &Insn,
         pc: u64,
     ) -> Flow {
-        if let Some(value) = bits::evaluate(insn, self.xr(insn.rs1), self.xr(insn.rs2)) {
-            self.set_x(insn.rd, value);
-            return Flow::Next;
-        }
-        let execution = self
-            .execute_float(insn)
-            .or_else(|| self.execute_atomic(bus, cache, insn))
-            .unwrap_or_else(|| self.execute_system(bus, cache, insn, pc));
+        let execution = match insn.op.class() {
+            Class::Float => self.execute_float(insn),
+            Class::Atomic => self.execute_atomic(bus, cache, insn),
+            Class::Integer => {
+                if let Some(value) = bits::evaluate(insn, self.xr(insn.rs1), self.xr(insn.rs2)) {
+                    self.set_x(insn.rd, value);
+                    return Flow::Next;
+                }
+                None
+            }
+            _ => None,
+        };
+        let execution = execution.unwrap_or_else(|| self.execute_system(bus, cache, insn, pc));
         match execution {
             Ok(flow) => flow,
             Err(exception) => self.trapped(exception),

@@ -43,6 +43,7 @@ impl Interpreter {
     /// instructions for the timers' sake.
     pub fn run<B: Bus + ?Sized>(&mut self, hart: &mut Hart, bus: &B, budget: u64) -> Exit {
         let mut left = budget;
+        bus.look_at_clock(hart.id);
         // Whoever drove the hart before may have changed anything.
         hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
         loop {

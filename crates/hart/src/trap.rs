@@ -45,7 +45,7 @@ impl Hart {
         if for_machine | for_supervisor == 0 {
             return false; // without a look at the clock, which takes time
         }
-        let pending = self.interrupts_pending(bus);
+        let pending = self.interrupts_pending_at(bus, bus.recent_time(self.id));
         let (candidates, delegated) = if pending & for_machine != 0 {
             (pending & for_machine, false)
         } else if pending & for_supervisor != 0 {

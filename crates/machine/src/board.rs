@@ -144,6 +144,7 @@ impl BoardBuilder {
         }
         Ok(Board {
             ram,
+            recent: lines.iter().map(|_| AtomicU64::new(0)).collect(),
             lines,
             clock,
             regions,
@@ -194,6 +195,8 @@ pub struct AccessCount {
 pub struct Board {
     ram: Arc<Ram>,
     lines: Arc<[Lines]>,
+    /// For each hart the time when it began its slice.
+    recent: Box<[AtomicU64]>,
     clock: Arc<dyn Clock>,
     /// By address, without overlaps.
     regions: Vec<Region>,
@@ -370,6 +373,18 @@ impl Bus for Board {
     #[inline]
     fn time(&self) -> u64 {
         self.clock.ticks()
+    }
+    #[inline]
+    fn recent_time(&self, hart: HartId) -> u64 {
+        match self.recent.get(hart) {
+            Some(recent) => recent.load(Relaxed),
+            None => self.time(),
+        }
+    }
+    fn look_at_clock(&self, hart: HartId) {
+        if let Some(recent) = self.recent.get(hart) {
+            recent.store(self.time(), Relaxed);
+        }
     }
     #[inline]
     fn lines(&self, hart: HartId) -> &Lines {

@@ -36,6 +36,8 @@ pub struct Core {
     pub float_ready: u8,
     /// A guest-physical address in RAM is the host's plus this.
     pub ram_distance: u64,
+    /// The host's name of the rounding mode that it is set to then.
+    pub float_rounding: u32,
     /// Where generated code puts the host's floating-point control word to look at it.
     pub mxcsr: u32,
     /// The guest's flags for each set of the host's.
@@ -123,6 +125,7 @@ impl Core {
             horizon: 0,
             float_ready: 0,
             ram_distance: 0,
+            float_rounding: 0,
             mxcsr: 0,
             guest_flags: float_unit::guest_flags_table(),
             exit: None,

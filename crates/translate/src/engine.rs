@@ -17,7 +17,7 @@ use crate::core_state::Core;
 use crate::counts::TranslatorCounts;
 use crate::emit::Translation;
 use crate::shared::SharedCode;
-use crate::space::{Conditions, SpaceCache};
+use crate::space::SpaceCache;
 use crate::spaces::Spaces;
 use crate::thunks::exit;
 
@@ -101,6 +101,7 @@ impl<B: Bus> Translator<B> {
 
     fn run_core(&mut self, bus: &B, budget: u64) -> Exit {
         let mut left = budget;
+        bus.look_at_clock(self.core.hart.id);
         // Whoever drove the hart before may have changed anything.
         self.core.hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
         loop {
@@ -264,10 +265,7 @@ impl<B: Bus> Engine<B> {
         if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
             hart.take_interrupt(bus);
         }
-        self.spaces.enter(Conditions {
-            fetch: hart.fetch_context(),
-            data: hart.data_context(),
-        });
+        self.spaces.enter(hart);
         hart.effects.remove(Effects::CONTEXT);
     }
 

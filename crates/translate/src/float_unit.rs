@@ -53,13 +53,26 @@ pub fn guest_flags_table() -> [u8; FLAGS as usize + 1] {
 }
 
 impl Core {
+    /// The rounding mode in which generated code may run floating-point instructions now, if
+    /// any: the unit is on and its state dirty.
+    fn float_mode(&self) -> Option<u32> {
+        let enabled = self.hart.csrs.mstatus & mstatus::FS == mstatus::FS;
+        let rounding = host_rounding(self.hart.csrs.fcsr >> 5 & 7)?;
+        enabled.then_some(rounding)
+    }
+
     /// To be called before generated code runs.
     pub fn prepare_float(&mut self) {
-        let enabled = self.hart.csrs.mstatus & mstatus::FS == mstatus::FS;
-        let rounding = host_rounding(self.hart.csrs.fcsr >> 5 & 7);
-        self.float_ready = 0;
-        if enabled && let Some(rounding) = rounding {
+        let mode = self.float_mode();
+        if self.float_ready != 0 {
+            if mode == Some(self.float_rounding) {
+                return; // generated code has the unit already
+            }
+            self.settle_float();
+        }
+        if let Some(rounding) = mode {
             self.float_ready = 1;
+            self.float_rounding = rounding;
             let wanted = DEFAULT | rounding << ROUNDING;
             if read() != wanted {
                 write(wanted);
@@ -67,7 +80,8 @@ impl Core {
         }
     }
 
-    /// To be called after generated code has run, before the definition does.
+    /// To be called after generated code has run, before Rust code does that computes with
+    /// floating-point numbers, or looks at the guest's flags.
     pub fn settle_float(&mut self) {
         if self.float_ready == 0 {
             return;

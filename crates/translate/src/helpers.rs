@@ -3,7 +3,7 @@
 
 use ringer_hart::Bus;
 use ringer_hart::hart::Effects;
-use ringer_isa::decode;
+use ringer_isa::{Class, Insn, csr, decode};
 
 use crate::core_state::Core;
 use crate::engine::Engine;
@@ -13,6 +13,16 @@ use crate::thunks::{Note, go_on};
 const HARMLESS: Effects = Effects::CONTEXT
     .union(Effects::INTERRUPTS)
     .union(Effects::DEVICE);
+
+/// Whether the definition of `insn`, or a device that it reaches, may compute with
+/// floating-point numbers, or look at their flags.
+fn needs_float_unit(insn: &Insn) -> bool {
+    match insn.op.class() {
+        Class::System | Class::Fence | Class::Atomic | Class::CacheBlock => false,
+        Class::Csr => matches!(insn.imm as u16, csr::FFLAGS | csr::FRM | csr::FCSR),
+        _ => true,
+    }
+}
 
 /// Executes the instruction that `note` names, by the definition; `bits` is its encoding, or 0 if
 /// that is not known. Returns one of [`go_on`], or the address of the code to run next.
@@ -36,11 +46,14 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
     core.hart.counts.retired = core.horizon.wrapping_sub(left);
     core.hart.pc = core.page.wrapping_add(note.at.into());
     let float_ready = core.float_ready;
-    core.settle_float();
     let left = left - 1;
     engine.counts.fallbacks += 1;
+    let insn = decode(bits);
+    if insn.is_none_or(|insn| needs_float_unit(&insn)) {
+        core.settle_float();
+    }
     let hart = &mut core.hart;
-    core.exit = match decode(bits) {
+    core.exit = match insn {
         Some(insn) => engine.execute(hart, bus, &insn),
         None => engine.step(hart, bus),
     };
@@ -57,7 +70,6 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
     core.prepare_float();
     if core.float_ready < float_ready {
         // The block may have relied on it.
-        core.settle_float();
         return onward(core, engine, bus, left);
     }
     go_on::BEHIND

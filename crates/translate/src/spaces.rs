@@ -3,7 +3,9 @@
 
 use std::alloc::{Layout, handle_alloc_error};
 
+use ringer_hart::csr::{Csrs, mstatus};
 use ringer_hart::hart::AddressFence;
+use ringer_hart::{Hart, Privilege};
 
 use crate::space::{Conditions, Space};
 use crate::tables::Tables;
@@ -33,10 +35,60 @@ pub struct Spaces {
     /// By hash of the conditions, where in `all` to look first.
     index: [u8; INDEX],
     current: usize,
+    /// The spaces last in force, the present one first, by what is seen at a glance.
+    recent: [(Glance, usize); 4],
     /// Counts switches, to tell which space was unused for longest.
     now: u64,
     counts: SpaceCounts,
 }
+
+/// What the conditions of accesses follow from, so that it can be compared quickly. Different ones
+/// may mean the same conditions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Glance {
+    satp: u64,
+    status: u64,
+}
+
+impl Glance {
+    /// No hart looks so.
+    const NOTHING: Self = Self {
+        satp: u64::MAX,
+        status: u64::MAX,
+    };
+
+    fn at(hart: &Hart) -> Self {
+        let &Csrs {
+            mstatus: status,
+            satp,
+            ..
+        } = &hart.csrs;
+        let mode = hart.mode.privilege;
+        let in_force = if status & mstatus::MPRV != 0 {
+            mstatus::MPRV | mstatus::MPP | mstatus::SUM | mstatus::MXR
+        } else {
+            match mode {
+                Privilege::Machine => 0,
+                Privilege::Supervisor => mstatus::SUM | mstatus::MXR,
+                Privilege::User => mstatus::MXR,
+            }
+        };
+        Self {
+            satp: if mode == Privilege::Machine && in_force == 0 {
+                0
+            } else {
+                satp
+            },
+            // No field that counts here is in the bits that name a mode.
+            status: status & in_force | mode as u64,
+        }
+    }
+}
+
+const _: () = {
+    let fields = mstatus::MPRV | mstatus::MPP | mstatus::SUM | mstatus::MXR;
+    assert!(fields & 3 == 0);
+};
 
 fn hash(conditions: &Conditions) -> usize {
     let of = |context: &ringer_hart::translate::AccessContext| {
@@ -62,6 +114,7 @@ impl Spaces {
             all: vec![space],
             index: [0; INDEX],
             current: 0,
+            recent: [(Glance::NOTHING, 0); 4],
             now: 0,
             counts: SpaceCounts::default(),
         }
@@ -82,21 +135,40 @@ impl Spaces {
         &mut self.all[self.current]
     }
 
-    /// Puts the space for `conditions` in force.
-    pub fn enter(&mut self, conditions: Conditions) {
-        if self.all[self.current].conditions == conditions {
+    /// Puts the space for what `hart` can reach now in force.
+    pub fn enter(&mut self, hart: &Hart) {
+        let wanted = Glance::at(hart);
+        if self.recent[0].0 == wanted {
             return;
         }
         self.counts.switches += 1;
         self.now += 1;
+        let known = self.recent.iter().position(|(glance, _)| *glance == wanted);
+        match known {
+            Some(place) => self.recent[..=place].rotate_right(1),
+            None => {
+                let space = self.find(Conditions {
+                    fetch: hart.fetch_context(),
+                    data: hart.data_context(),
+                });
+                self.recent.rotate_right(1);
+                self.recent[0] = (wanted, space);
+            }
+        }
+        self.current = self.recent[0].1;
+        self.all[self.current].last_used = self.now;
+    }
+
+    /// The space for `conditions`.
+    fn find(&mut self, conditions: Conditions) -> usize {
         let place = hash(&conditions);
         let likely = usize::from(self.index[place]);
-        self.current = match self.all.get(likely) {
+        let found = match self.all.get(likely) {
             Some(space) if space.conditions == conditions => likely,
             _ => self.seek(conditions),
         };
-        self.index[place] = self.current as u8;
-        self.all[self.current].last_used = self.now;
+        self.index[place] = found as u8;
+        found
     }
 
     fn seek(&mut self, conditions: Conditions) -> usize {
@@ -116,6 +188,11 @@ impl Spaces {
         }
         let oldest = (0..self.all.len()).min_by_key(|at| self.all[*at].last_used);
         let oldest = oldest.unwrap_or(0);
+        for (glance, space) in &mut self.recent {
+            if *space == oldest {
+                *glance = Glance::NOTHING;
+            }
+        }
         self.all[oldest].reuse(conditions);
         oldest
     }

@@ -69,6 +69,7 @@ impl Machine {
 
     /// Takes an interrupt if one is due.
     pub fn take_interrupt(&mut self) -> bool {
+        self.board.look_at_clock(self.hart.id);
         self.hart.take_interrupt(&self.board)
     }
 

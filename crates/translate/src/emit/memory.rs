@@ -112,12 +112,12 @@ impl Emitter<'_> {
         let size = window::bytes(insn.op).unwrap_or(8);
         self.check(kind, insn.rs1, insn.imm, size, slow);
         self.a.mov_rm(Width::W64, Reg::Rdx, kind.delta());
-        self.from_base(Reg::Rdx, insn.rs1, insn.imm)
+        self.by_base(Reg::Rdx, insn.rs1, insn.imm)
     }
 
     /// The place in host memory at `distance` from a base register; `delta` holds what was found
     /// in the table, and may be changed.
-    fn from_base(&mut self, delta: Reg, base: u8, distance: i32) -> Mem {
+    fn by_base(&mut self, delta: Reg, base: u8, distance: i32) -> Mem {
         match home(base) {
             Some(base) => Mem::indexed(delta, base, Scale::X1, distance),
             None => {
@@ -156,7 +156,7 @@ impl Emitter<'_> {
             slow,
         );
         self.a.mov_rm(Width::W64, WINDOW, kind.delta());
-        self.from_base(WINDOW, window.base, insn.imm)
+        self.by_base(WINDOW, window.base, insn.imm)
     }
 
     /// Checks that `size` bytes at `base + distance` lie in one page that may be accessed, else
