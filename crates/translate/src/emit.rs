@@ -31,6 +31,7 @@ use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Precision, Reg, Width, 
 use crate::cache::{Key, LinkSite, Spread};
 use crate::core_state::{LEFT, PAGE, PC, home, x};
 use crate::features::Features;
+use crate::known::KnownInstructions;
 use crate::thunks::{Note, Thunks};
 use float_registers::FloatRegisters;
 use window::Window;
@@ -174,6 +175,7 @@ impl Translation {
         address: u64,
         thunks: &Thunks,
         features: &Features,
+        known: &KnownInstructions,
     ) -> Option<Emitted> {
         a.reset(address);
         let near = a.label();
@@ -181,6 +183,7 @@ impl Translation {
             a,
             thunks,
             features,
+            known,
             privilege: self.key.privilege(),
             page: self.key.page() << PAGE_SHIFT,
             steps: &self.steps,
@@ -282,6 +285,7 @@ struct Emitter<'a> {
     a: &'a mut Assembler,
     thunks: &'a Thunks,
     features: &'a Features,
+    known: &'a KnownInstructions,
     /// What the block runs with.
     privilege: Privilege,
     /// Offset in RAM of the page.
@@ -365,6 +369,7 @@ impl Emitter<'_> {
             at,
             len: 4,
             uncounted: 1,
+            known: false,
         };
         self.call_definition(note, 0);
         self.go_to(i64::from(at) + 4);
@@ -414,9 +419,13 @@ impl Emitter<'_> {
 
     /// Has the current instruction executed by the definition, on the straight way.
     fn definition(&mut self) {
-        let note = self.note(self.index);
-        let bits = self.current().insn.bits;
-        self.call_definition(note, bits);
+        let insn = self.current().insn;
+        let number = self.known.number(&insn);
+        let note = Note {
+            known: number.is_some(),
+            ..self.note(self.index)
+        };
+        self.call_definition(note, number.unwrap_or(insn.bits));
         self.floats.forget();
         let insn = self.current().insn;
         if insn.op.format().writes_float() {
@@ -436,10 +445,10 @@ impl Emitter<'_> {
         self.a.jmp_to(self.thunks.exit_jump);
     }
 
-    /// Has the definition execute the instruction that `note` names; `bits` is its encoding, or 0.
-    fn call_definition(&mut self, note: Note, bits: u32) {
+    /// Has the definition execute the instruction that `note` and `name` say.
+    fn call_definition(&mut self, note: Note, name: u32) {
         self.a.mov_ri(Reg::Rax, note.pack().into());
-        self.a.mov_ri(Reg::Rdx, bits.into());
+        self.a.mov_ri(Reg::Rdx, name.into());
         self.a.call_to(self.thunks.fallback);
     }
 
@@ -450,6 +459,7 @@ impl Emitter<'_> {
             at: step.at,
             len: step.insn.len,
             uncounted: (self.count - index) as u8,
+            known: false,
         }
     }
 

@@ -385,6 +385,7 @@ impl<B: Bus> Engine<B> {
                 shared.memory.address(at),
                 &shared.thunks,
                 &shared.features,
+                &shared.known,
             )?;
             let mut code = self.assembler.code().to_vec();
             let fresh = Fresh {

@@ -24,12 +24,12 @@ fn needs_float_unit(insn: &Insn) -> bool {
     }
 }
 
-/// Executes the instruction that `note` names, by the definition; `bits` is its encoding, or 0 if
-/// that is not known. Returns one of [`go_on`], or the address of the code to run next.
+/// Executes the instruction that `note` names, by the definition; `name` is its number, if
+/// it is a known one, else its encoding, or 0. Returns one of [`go_on`], or the address of the code to run next.
 ///
 /// # Safety
 /// `core` is the core of a translator that runs on a `B`, called from its generated code.
-pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits: u32) -> u64 {
+pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name: u32) -> u64 {
     // SAFETY: by the contract, and `Translator::stay` has set the pointers to what it borrows
     // for as long as generated code runs, without using it meanwhile.
     let (core, engine, bus) = unsafe {
@@ -48,8 +48,12 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, bits:
     let float_ready = core.float_ready;
     let left = left - 1;
     engine.counts.fallbacks += 1;
-    let insn = decode(bits);
-    if insn.is_none_or(|insn| needs_float_unit(&insn)) {
+    let insn = if note.known {
+        engine.shared.known.get(name).copied()
+    } else {
+        decode(name)
+    };
+    if insn.as_ref().is_none_or(needs_float_unit) {
         core.settle_float();
     }
     let hart = &mut core.hart;

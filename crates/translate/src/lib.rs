@@ -12,6 +12,7 @@ mod engine;
 mod features;
 mod float_unit;
 mod helpers;
+mod known;
 mod shared;
 mod space;
 mod spaces;

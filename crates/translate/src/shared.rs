@@ -13,6 +13,7 @@ use crate::code_memory::CodeMemory;
 use crate::emit::Translation;
 use crate::features::Features;
 use crate::helpers;
+use crate::known::KnownInstructions;
 use crate::thunks::Thunks;
 
 /// Room for generated code. The host backs only what is used.
@@ -87,6 +88,8 @@ pub struct SharedCode<B: ?Sized> {
     pub thunks: Thunks,
     /// What the host can do.
     pub features: Features,
+    /// Instructions that are left to the definition.
+    pub known: KnownInstructions,
     store: Mutex<Store>,
     /// How many pages have come to hold code.
     pages: AtomicU64,
@@ -139,6 +142,7 @@ impl<B: Bus> SharedCode<B> {
             }),
             memory,
             thunks,
+            known: KnownInstructions::new(),
             features: Features {
                 parallel: features.parallel || harts > 1,
                 ..features

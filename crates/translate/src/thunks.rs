@@ -39,8 +39,7 @@ pub struct Thunks {
     pub exit_jump: u64,
     /// Leaves since too few instructions are left.
     pub exit_budget: u64,
-    /// Called: executes an instruction by its definition; `eax` says which ([`Note`]), `edx`
-    /// holds its encoding.
+    /// Called: executes an instruction by its definition; `eax` and `edx` say which ([`Note`]).
     pub fallback: u64,
 }
 
@@ -53,17 +52,24 @@ pub struct Note {
     pub len: u8,
     /// How many instructions of the block, with it, have been counted but not executed.
     pub uncounted: u8,
+    /// It is named by its number among the known ones, not by its encoding.
+    pub known: bool,
 }
+
+/// Where [`Note::known`] is packed.
+const KNOWN: u32 = 1 << 23;
 
 impl Note {
     /// As one word.
     pub fn pack(self) -> u32 {
-        u32::from(self.at) | u32::from(self.len) << 16 | u32::from(self.uncounted) << 24
+        let known = if self.known { KNOWN } else { 0 };
+        u32::from(self.at) | u32::from(self.len) << 16 | u32::from(self.uncounted) << 24 | known
     }
     /// From that word.
     pub fn unpack(word: u32) -> Self {
-        let [low, high, len, uncounted] = word.to_le_bytes();
+        let [low, high, len, uncounted] = (word & !KNOWN).to_le_bytes();
         Self {
+            known: word & KNOWN != 0,
             at: u16::from_le_bytes([low, high]),
             len,
             uncounted,
@@ -72,7 +78,7 @@ impl Note {
 }
 
 /// Executes instructions for generated code; says how to [`go_on`].
-pub type Fallback = unsafe extern "sysv64" fn(core: *mut Core, note: u32, bits: u32) -> u64;
+pub type Fallback = unsafe extern "sysv64" fn(core: *mut Core, note: u32, name: u32) -> u64;
 
 /// Registers that the host's functions preserve, in the order they are pushed.
 const PRESERVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
@@ -196,6 +202,7 @@ mod tests {
             at: 0xffe,
             len: 4,
             uncounted: 64,
+            known: true,
         };
         assert_eq!(Note::unpack(note.pack()), note);
     }
