@@ -388,6 +388,9 @@ impl<B: Bus> Engine<B> {
                 &shared.known,
             )?;
             let mut code = self.assembler.code().to_vec();
+            if code.len() > Translation::MOST_BYTES {
+                return None; // it would lie where other blocks are
+            }
             let fresh = Fresh {
                 code: &mut code,
                 near: emitted.near,

@@ -10,4 +10,5 @@ mod places;
 mod returns;
 mod rewriting;
 mod rig;
+mod sizes;
 mod spaces;
