@@ -7,9 +7,8 @@ use ringer_hart::{Exit, Hart, Interpreter};
 use ringer_isa::asm::Assembler;
 use ringer_isa::asm::register::*;
 use ringer_lockstep::{Machine, Random};
-use ringer_translate::{Options, SharedCode};
 
-use crate::rig::{self, CODE, Pair, RAM, run_all_on};
+use crate::rig::{self, CODE, Pair, RAM, run_all_on, small_code};
 
 const RAM_LEN: u64 = 0x20_0000;
 /// A table of the functions' addresses.
@@ -84,14 +83,6 @@ fn hart(id: usize) -> Hart {
         hart.x[usize::from(register.0)] = value;
     }
     hart
-}
-
-fn small_code(harts: usize, code_bytes: usize) -> Arc<SharedCode<Machine>> {
-    let options = Options {
-        code_bytes,
-        ..Options::default()
-    };
-    SharedCode::with_options(harts, options).expect("memory for code")
 }
 
 #[test]

@@ -7,11 +7,20 @@ use ringer_isa::asm::register::*;
 use ringer_isa::asm::{Assembler, Label, X};
 use ringer_lockstep::Machine;
 
-use crate::rig::{self, CODE, RAM, run_all};
+use crate::rig::{self, CODE, RAM, run_all_on, small_code};
 
 /// Where harts talk to each other: words in lines of their own.
 const TALK: u64 = RAM + 0x1_0000;
 const DATA: u64 = RAM + 0x2_0000;
+/// Room for code that is always enough, and that hardly ever is.
+const AMPLE: usize = 64 << 20;
+const TINY: usize = 0;
+
+/// Rounds in which code changes: fewer where translating takes most of the time.
+fn rounds(code_bytes: usize) -> u64 {
+    if code_bytes == TINY { 200 } else { 1500 }
+}
+
 /// Each hart's program.
 const PROGRAM: u64 = 0x1000;
 
@@ -29,12 +38,18 @@ fn programs(len: u64, harts: usize, write: impl Fn(u64, &mut Assembler)) -> Mach
 
 /// Runs the programs: all must get through their rounds, without a mistake noticed.
 fn run(machine: &Machine, harts: usize, rounds: u64) {
+    run_in(AMPLE, machine, harts, rounds);
+}
+
+/// As [`run`], with this room for code.
+fn run_in(code_bytes: usize, machine: &Machine, harts: usize, rounds: u64) {
     let start = |id: usize| {
         let mut hart = rig::hart(id);
         hart.pc = CODE + id as u64 * PROGRAM;
         hart
     };
-    for hart in run_all(machine, (0..harts).map(start).collect()) {
+    let code = small_code(harts, code_bytes);
+    for hart in run_all_on(&code, machine, (0..harts).map(start).collect()) {
         let ended = (hart.x[usize::from(S11.0)], hart.x[usize::from(S1.0)]);
         assert_eq!(ended, (0, rounds), "hart {}: mistake, round", hart.id);
     }
@@ -79,8 +94,17 @@ fn value_of_round(code: &mut Assembler, rd: X, plus: i32) {
 
 #[test]
 fn one_hart_writes_code_and_others_run_it() {
+    one_writes_and_others_run(AMPLE);
+}
+
+#[test]
+fn one_hart_writes_code_and_others_run_it_where_no_code_stays() {
+    one_writes_and_others_run(TINY);
+}
+
+fn one_writes_and_others_run(code_bytes: usize) {
     const HARTS: u64 = 3;
-    const ROUNDS: u64 = 1500;
+    let rounds = rounds(code_bytes);
     // The function moves through a few places in two pages, and is new in each round.
     let machine = programs(0x4_0000, HARTS as usize, |id, code| {
         code.li(S1, 1);
@@ -103,9 +127,9 @@ fn one_hart_writes_code_and_others_run_it() {
             check_equal(code, A0, T1, 1);
             say(code, 64 * id as i32, S1);
         }
-        end_round(code, again, ROUNDS);
+        end_round(code, again, rounds);
     });
-    run(&machine, HARTS as usize, ROUNDS);
+    run_in(code_bytes, &machine, HARTS as usize, rounds);
 }
 
 /// In each round hart 0 writes a function to a fresh page, hart 1 runs it, hart 0 changes it
@@ -113,8 +137,14 @@ fn one_hart_writes_code_and_others_run_it() {
 /// `fence.i`. Hart 0 begins to store to the page before that holds code, and goes on when it
 /// does: stores that it had no reason to note must not be lost.
 fn fresh_pages(leave: bool, by_writer: bool) {
-    const ROUNDS: u64 = 1500;
-    let machine = programs(0x2_0000 + ROUNDS * 0x1000, 2, |id, code| {
+    for code_bytes in [AMPLE, TINY] {
+        fresh_pages_in(code_bytes, leave, by_writer);
+    }
+}
+
+fn fresh_pages_in(code_bytes: usize, leave: bool, by_writer: bool) {
+    let rounds = rounds(code_bytes);
+    let machine = programs(0x2_0000 + rounds * 0x1000, 2, |id, code| {
         code.li(S1, 0).li(S2, DATA).li(S3, 1);
         let again = code.label_here();
         // Numbers of messages: three for each round.
@@ -152,9 +182,9 @@ fn fresh_pages(leave: bool, by_writer: bool) {
             say(code, 64, S3);
         }
         code.addi(S3, S3, 1).li(T1, 0x1000).add(S2, S2, T1);
-        end_round(code, again, ROUNDS);
+        end_round(code, again, rounds);
     });
-    run(&machine, 2, ROUNDS);
+    run_in(code_bytes, &machine, 2, rounds);
 }
 
 #[test]

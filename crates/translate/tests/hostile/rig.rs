@@ -11,7 +11,7 @@ use ringer_isa::pte::Pte;
 use ringer_lockstep::compare::{compare_harts, compare_machines};
 use ringer_lockstep::reference::{Engine, Reference};
 use ringer_lockstep::{Machine, assembled};
-use ringer_translate::{SharedCode, Translator};
+use ringer_translate::{Options, SharedCode, Translator};
 
 /// Where RAM starts.
 pub const RAM: u64 = 0x8000_0000;
@@ -48,6 +48,15 @@ pub fn hart(id: usize) -> Hart {
 /// Code for one hart, shared with nobody.
 pub fn code() -> Arc<SharedCode<Machine>> {
     SharedCode::new(1).expect("memory for code")
+}
+
+/// Code for some harts, with no more room than this, or the least that works.
+pub fn small_code(harts: usize, code_bytes: usize) -> Arc<SharedCode<Machine>> {
+    let options = Options {
+        code_bytes,
+        ..Options::default()
+    };
+    SharedCode::with_options(harts, options).expect("memory for code")
 }
 
 /// Puts a program where it belongs.
@@ -117,12 +126,6 @@ impl Pair {
 
 /// Runs each hart on a thread of its own, all on one code cache, until they wait. Returns them
 /// as they are then. A hart that waits with something in `s11` has failed, and ends the others.
-pub fn run_all(machine: &Machine, harts: Vec<Hart>) -> Vec<Hart> {
-    let code = SharedCode::new(harts.len()).expect("memory for code");
-    run_all_on(&code, machine, harts)
-}
-
-/// As [`run_all`], on this code cache.
 pub fn run_all_on(
     code: &Arc<SharedCode<Machine>>,
     machine: &Machine,
