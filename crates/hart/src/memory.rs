@@ -7,7 +7,7 @@ use crate::cause::{Cause, Exception};
 use crate::hart::{Effects, Hart};
 use crate::pmp::PageVerdict;
 use crate::ram::Cell;
-use crate::translate::{Access, AccessContext};
+use crate::translate::{Access, AccessContext, Translation};
 
 /// A cache of translations to RAM that an engine may bring along. What it holds must be what
 /// [`Hart::translate`] and the PMP would say.
@@ -22,7 +22,7 @@ pub trait TranslationCache {
     /// suspect blocks with memory.
     fn find(&self, access: Access, va: u64, bytes: u64) -> Option<u64>;
     /// The page at `va` leads to the RAM page at `offset`; all of it may be accessed so.
-    fn fill(&mut self, access: Access, va: u64, offset: u64, leaf_size: u64);
+    fn fill(&mut self, access: Access, va: u64, offset: u64, found: &Translation);
 }
 
 /// No cache: every access is translated anew. For `step` on bare metal.
@@ -35,7 +35,7 @@ impl TranslationCache for NoCache {
         None
     }
     #[inline(always)]
-    fn fill(&mut self, _: Access, _: u64, _: u64, _: u64) {}
+    fn fill(&mut self, _: Access, _: u64, _: u64, _: &Translation) {}
 }
 
 /// The bytes of a cache block: what `cbo.*` works on.
@@ -229,7 +229,7 @@ impl Hart {
             && let Some(offset) = bus.ram().offset(found.phys.page(), PAGE_SIZE)
             && self.csrs.pmp.page(found.phys, access, privilege) == PageVerdict::Allowed
         {
-            cache.fill(access, va, offset, found.leaf_size);
+            cache.fill(access, va, offset, &found);
         }
         Ok(found.phys)
     }

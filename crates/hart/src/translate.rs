@@ -55,6 +55,8 @@ pub struct Translation {
     /// Bytes in the leaf that mapped it (4 KiB, 64 KiB, 2 MiB …); `u64::MAX` where addresses are
     /// not translated.
     pub leaf_size: u64,
+    /// The mapping is in all address spaces (4.3.1): the leaf or a pointer to it is global.
+    pub global: bool,
 }
 
 /// One step of a walk, for those who want to watch it (the monitor prompt, traces).
@@ -155,6 +157,7 @@ impl Hart {
                 return Ok(Translation {
                     phys: GuestPhys(va.0),
                     leaf_size: u64::MAX,
+                    global: false,
                 });
             }
         };
@@ -168,6 +171,7 @@ impl Hart {
 
         let mut table = (context.satp & satp::PPN) << PAGE_SHIFT;
         let mut level = levels;
+        let mut global = false;
         loop {
             level -= 1;
             let shift = PAGE_SHIFT + 9 * level;
@@ -198,6 +202,7 @@ impl Hart {
                     return Err(page_fault());
                 }
                 table = entry.ppn() << PAGE_SHIFT;
+                global |= entry.global();
                 continue;
             }
 
@@ -251,6 +256,7 @@ impl Hart {
             return Ok(Translation {
                 phys: GuestPhys(phys),
                 leaf_size,
+                global: global || entry.global(),
             });
         }
     }

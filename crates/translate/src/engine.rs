@@ -272,11 +272,12 @@ impl<B: Bus> Engine<B> {
     /// Acts on effects that leave translations and code as they are. True if `pc` did not move
     /// (no interrupt was taken) and instructions are fetched as before.
     pub(crate) fn fetches_as_before(&mut self, hart: &mut Hart, bus: &B) -> bool {
-        let (pc, fetch) = (hart.pc, self.spaces.current_mut().conditions.fetch);
+        let before = (hart.pc, self.spaces.current_mut().conditions.fetch);
+        let root = self.spaces.root();
         self.act_on_effects(hart, bus);
-        hart.pc == pc
-            && hart.effects.is_empty()
-            && self.spaces.current_mut().conditions.fetch == fetch
+        hart.effects.is_empty()
+            && before == (hart.pc, self.spaces.current_mut().conditions.fetch)
+            && root == self.spaces.root()
     }
 
     /// Drops the blocks whose code has changed since it was translated.

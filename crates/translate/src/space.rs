@@ -6,15 +6,16 @@
 use std::cell::Cell;
 
 use ringer_hart::code_pages::CodePages;
+use ringer_hart::csr::satp;
 use ringer_hart::memory::TranslationCache;
-use ringer_hart::translate::{Access, AccessContext};
-use ringer_hart::{GuestVirt, PAGE_SIZE, Ram};
+use ringer_hart::translate::{Access, AccessContext, Translation};
+use ringer_hart::{GuestVirt, Hart, Mode, PAGE_SIZE, Ram};
 use rustix::io::Errno;
 
 use crate::tables::{JUMPS, Jump, MappedTables, PAGES, Page, PageTable, Tables};
 
 /// Pages remembered for fetches.
-const FETCH_PAGES: usize = 128;
+const FETCH_PAGES: usize = 512;
 /// What the tag of a store entry is combined with if the page holds code, so that stores must be
 /// noted. The tag is then one of another place in the table: no address that is looked up here
 /// has it, and generated code never stores by it. Bit 0 tells it from an empty entry.
@@ -149,6 +150,8 @@ pub struct Space {
     fetch: [FetchPage; FETCH_PAGES],
     /// Which conditions this is for.
     pub conditions: Conditions,
+    /// Serves several address spaces, one after the other; see [`Space::enter_root`].
+    shared: Option<Shared>,
     /// Large leaves that entries were cut from: a fence inside one is a fence on all of them.
     large: [Hull; 2],
     /// Pages that jump targets lie in, by a hash.
@@ -160,6 +163,20 @@ pub struct Space {
     pub last_used: u64,
 }
 
+/// What a space remembers that serves several address spaces.
+#[derive(Debug)]
+struct Shared {
+    /// `satp` of the address space that it serves now.
+    root: u64,
+    /// Pages that are not global, as slots; stores with the top bit.
+    local: Vec<u32>,
+    /// Code was fetched from pages that are not global.
+    local_code: bool,
+}
+
+/// In [`Shared::local`].
+const OF_STORES: u32 = 1 << 31;
+
 /// The conditions under which code is fetched and data reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Conditions {
@@ -170,14 +187,41 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// The conditions that hold for `hart` now.
+    pub fn of(hart: &Hart) -> Self {
+        Self {
+            fetch: hart.fetch_context(),
+            data: hart.data_context(),
+        }
+    }
+
+    /// The conditions without the address space, if it is a kernel's: kernels map themselves
+    /// into all of theirs alike, and say so by the global bit.
+    pub fn shared(&self) -> Option<Self> {
+        let kernel = self.fetch.mode == Mode::S && self.data.mode == Mode::S;
+        (kernel && self.fetch.satp != 0).then(|| {
+            let without = |context: AccessContext| AccessContext {
+                satp: context.satp >> satp::MODE_SHIFT << satp::MODE_SHIFT,
+                ..context
+            };
+            Self {
+                fetch: without(self.fetch),
+                data: without(self.data),
+            }
+        })
+    }
+
     /// Whether a fence of this address space concerns what was found under these conditions.
     pub fn is_in(&self, asid: Option<u16>) -> bool {
         let of = |context: &AccessContext| {
-            let own = (context.satp >> ringer_hart::csr::satp::ASID_SHIFT) as u16;
-            context.satp != 0 && asid.is_none_or(|asid| asid == own)
+            context.satp != 0 && asid.is_none_or(|asid| asid == asid_of(context.satp))
         };
         of(&self.fetch) || of(&self.data)
     }
+}
+
+fn asid_of(root: u64) -> u16 {
+    (root >> satp::ASID_SHIFT) as u16
 }
 
 /// The place of `va`'s page in a table of pages.
@@ -195,15 +239,26 @@ fn jump_page(pc: u64) -> (usize, u64) {
     (hash / 64, 1 << (hash % 64))
 }
 
+impl Shared {
+    fn new(shared: bool) -> Option<Self> {
+        shared.then(|| Self {
+            root: 0,
+            local: Vec::new(),
+            local_code: false,
+        })
+    }
+}
+
 impl Space {
-    /// An empty space.
-    pub fn new(conditions: Conditions) -> Result<Self, Errno> {
+    /// An empty space, for one address space or for several.
+    pub fn new(conditions: Conditions, shared: bool) -> Result<Self, Errno> {
         let mut space = Self {
             tables: MappedTables::new()?,
             loads: Used::none(),
             stores: Used::none(),
             fetch: [NO_FETCH; FETCH_PAGES],
             conditions,
+            shared: Shared::new(shared),
             large: [Hull::default(); 2],
             jump_pages: [0; JUMP_PAGES / 64],
             pages_empty: true,
@@ -227,9 +282,62 @@ impl Space {
     }
 
     /// Forgets everything, to serve other conditions.
-    pub fn reuse(&mut self, conditions: Conditions) {
+    pub fn reuse(&mut self, conditions: Conditions, shared: bool) {
         self.forget();
         self.conditions = conditions;
+        self.shared = Shared::new(shared);
+    }
+
+    /// The address space is the one of `root` from now on: pages that are not global go. False
+    /// if they were so many that sharing does not pay.
+    pub fn enter_root(&mut self, root: u64) -> bool {
+        match &mut self.shared {
+            Some(shared) if shared.root != root => {
+                shared.root = root;
+                self.forget_local()
+            }
+            _ => true,
+        }
+    }
+
+    /// Forgets the pages that are not global. False if all had to be forgotten.
+    fn forget_local(&mut self) -> bool {
+        let Some(shared) = &mut self.shared else {
+            return true;
+        };
+        if shared.local.len() >= LISTED {
+            self.forget();
+            return false;
+        }
+        for &entry in &shared.local {
+            let slot = (entry & !OF_STORES) as usize;
+            let table = if entry & OF_STORES != 0 {
+                &mut self.tables.store
+            } else {
+                &mut self.tables.load
+            };
+            table.tags[slot] = empty(slot);
+        }
+        shared.local.clear();
+        if std::mem::take(&mut shared.local_code) {
+            self.fetch.fill(NO_FETCH);
+            self.forget_jumps();
+        }
+        true
+    }
+
+    /// Forgets what belongs to this address space (`None`: to all).
+    pub fn fence(&mut self, asid: Option<u16>) {
+        match (&self.shared, asid) {
+            // Global pages stay.
+            (Some(shared), Some(asid)) => {
+                if asid_of(shared.root) == asid {
+                    self.forget_local();
+                }
+            }
+            (None, Some(_)) if !self.conditions.is_in(asid) => {}
+            _ => self.forget(),
+        }
     }
 
     /// Forgets everything.
@@ -240,6 +348,10 @@ impl Space {
             self.fetch.fill(NO_FETCH);
             self.large = [Hull::default(); 2];
             self.pages_empty = true;
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.local.clear();
+            shared.local_code = false;
         }
         self.forget_jumps();
     }
@@ -253,9 +365,12 @@ impl Space {
         }
     }
 
-    /// Forgets the page at `va`, and all others cut from the same large leaf. True if that
-    /// meant to forget everything.
-    pub fn forget_page(&mut self, va: GuestVirt) -> bool {
+    /// Forgets the page at `va`, and all others cut from the same large leaf, if it belongs to
+    /// this address space (`None`: to any). True if that meant to forget everything.
+    pub fn forget_page(&mut self, va: GuestVirt, asid: Option<u16>) -> bool {
+        if self.shared.is_none() && !self.conditions.is_in(asid) {
+            return false;
+        }
         if self.large[usize::from(va.0 >> 63 != 0)].contains(va.0) {
             self.forget();
             return true;
@@ -292,12 +407,19 @@ impl Space {
     }
 
     /// Puts in an entry for loads or stores.
-    fn put(&mut self, store: bool, va: u64, page: Page) {
+    fn put(&mut self, store: bool, va: u64, page: Page, global: bool) {
         if self.loads.touched.max(self.stores.touched) >= MOST_CHUNKS {
             self.release();
         }
         self.pages_empty = false;
         let slot = slot(va);
+        if let Some(shared) = &mut self.shared
+            && !global
+            && shared.local.len() < LISTED
+        {
+            let of = if store { OF_STORES } else { 0 };
+            shared.local.push(slot as u32 | of);
+        }
         if store {
             self.stores.add(slot);
             self.tables.store.set(slot, page);
@@ -370,7 +492,8 @@ impl<'a> SpaceCache<'a> {
                 tag: va & !(PAGE_SIZE - 1),
                 delta: self.ram.wrapping_add(offset).wrapping_sub(va),
             };
-            self.space.put(true, va, page);
+            // Not known to be global any more; to take it for local only costs time.
+            self.space.put(true, va, page, false);
         }
     }
 }
@@ -404,7 +527,10 @@ impl TranslationCache for SpaceCache<'_> {
         }
     }
 
-    fn fill(&mut self, access: Access, va: u64, offset: u64, leaf_size: u64) {
+    fn fill(&mut self, access: Access, va: u64, offset: u64, found: &Translation) {
+        let &Translation {
+            leaf_size, global, ..
+        } = found;
         self.fills += 1;
         let page = va & !(PAGE_SIZE - 1);
         let entry = Page {
@@ -414,18 +540,21 @@ impl TranslationCache for SpaceCache<'_> {
         self.space.pages_empty = false;
         match access {
             Access::Fetch => {
+                if let Some(shared) = &mut self.space.shared {
+                    shared.local_code |= !global;
+                }
                 self.space.fetch[slot(va) % FETCH_PAGES] = FetchPage { tag: page, offset }
             }
-            Access::Load => self.space.put(false, va, entry),
+            Access::Load => self.space.put(false, va, entry, global),
             Access::Store if self.code.holds_code(offset / PAGE_SIZE) => {
                 self.stored.set(Some((va, offset + (va & (PAGE_SIZE - 1)))));
                 let noted = Page {
                     tag: page ^ NOTED,
                     ..entry
                 };
-                self.space.put(true, va, noted);
+                self.space.put(true, va, noted, global);
             }
-            Access::Store => self.space.put(true, va, entry),
+            Access::Store => self.space.put(true, va, entry, global),
         }
         if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
             let first = va & !(leaf_size - 1);

@@ -35,6 +35,8 @@ pub struct Spaces {
     /// By hash of the conditions, where in `all` to look first.
     index: [u8; INDEX],
     current: usize,
+    /// A kernel's address spaces share one space.
+    sharing: bool,
     /// The spaces last in force, the present one first, by what is seen at a glance.
     recent: [(Glance, usize); 4],
     /// Counts switches, to tell which space was unused for longest.
@@ -103,17 +105,15 @@ impl Spaces {
     /// None but an empty one, for M-mode.
     pub fn new() -> Self {
         let hart = ringer_hart::Hart::new(0, 0);
-        let first = Conditions {
-            fetch: hart.fetch_context(),
-            data: hart.data_context(),
-        };
+        let first = Conditions::of(&hart);
         // As with any other memory, there is no going on without.
-        let space =
-            Space::new(first).unwrap_or_else(|_| handle_alloc_error(Layout::new::<Tables>()));
+        let space = Space::new(first, false)
+            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<Tables>()));
         Self {
             all: vec![space],
             index: [0; INDEX],
             current: 0,
+            sharing: true,
             recent: [(Glance::NOTHING, 0); 4],
             now: 0,
             counts: SpaceCounts::default(),
@@ -128,6 +128,11 @@ impl Spaces {
     /// The tables of the space in force, for generated code.
     pub fn current(&mut self) -> *mut Tables {
         self.all[self.current].tables()
+    }
+
+    /// The address space in force, as `satp`.
+    pub fn root(&self) -> u64 {
+        self.recent[0].0.satp
     }
 
     /// The space in force.
@@ -147,31 +152,40 @@ impl Spaces {
         match known {
             Some(place) => self.recent[..=place].rotate_right(1),
             None => {
-                let space = self.find(Conditions {
-                    fetch: hart.fetch_context(),
-                    data: hart.data_context(),
-                });
+                let space = self.find(Conditions::of(hart));
                 self.recent.rotate_right(1);
                 self.recent[0] = (wanted, space);
             }
         }
         self.current = self.recent[0].1;
-        self.all[self.current].last_used = self.now;
+        let space = &mut self.all[self.current];
+        space.last_used = self.now;
+        if !space.enter_root(hart.csrs.satp) {
+            // This kernel's pages are not global. From now on each of its address spaces has a
+            // space of its own.
+            self.sharing = false;
+            self.recent[1..].fill((Glance::NOTHING, 0));
+            let conditions = Conditions::of(hart);
+            self.current = self.find(conditions);
+            self.recent[0].1 = self.current;
+        }
     }
 
     /// The space for `conditions`.
     fn find(&mut self, conditions: Conditions) -> usize {
+        let shared = conditions.shared().filter(|_| self.sharing);
+        let conditions = shared.unwrap_or(conditions);
         let place = hash(&conditions);
         let likely = usize::from(self.index[place]);
         let found = match self.all.get(likely) {
             Some(space) if space.conditions == conditions => likely,
-            _ => self.seek(conditions),
+            _ => self.seek(conditions, shared.is_some()),
         };
         self.index[place] = found as u8;
         found
     }
 
-    fn seek(&mut self, conditions: Conditions) -> usize {
+    fn seek(&mut self, conditions: Conditions, shared: bool) -> usize {
         let known = self
             .all
             .iter()
@@ -181,7 +195,7 @@ impl Spaces {
         }
         self.counts.begun += 1;
         if self.all.len() < MOST
-            && let Ok(space) = Space::new(conditions)
+            && let Ok(space) = Space::new(conditions, shared)
         {
             self.all.push(space);
             return self.all.len() - 1;
@@ -193,26 +207,22 @@ impl Spaces {
                 *glance = Glance::NOTHING;
             }
         }
-        self.all[oldest].reuse(conditions);
+        self.all[oldest].reuse(conditions, shared);
         oldest
     }
 
-    /// Does what `sfence.vma` asks. Global pages are not told apart: a fence of an address
-    /// space forgets them too.
+    /// Does what `sfence.vma` asks.
     pub fn fence(&mut self, fence: AddressFence) {
         let Self { all, counts, .. } = self;
-        let concerned = all
-            .iter_mut()
-            .filter(|space| fence == AddressFence::default() || space.conditions.is_in(fence.asid));
         match fence.va {
             None => {
                 counts.flushes += 1;
-                concerned.for_each(|space| space.forget());
+                all.iter_mut().for_each(|space| space.fence(fence.asid));
             }
             Some(va) => {
                 counts.page_flushes += 1;
-                for space in concerned {
-                    if space.forget_page(va) {
+                for space in all {
+                    if space.forget_page(va, fence.asid) {
                         counts.flushes += 1;
                     }
                 }
@@ -239,3 +249,48 @@ impl Spaces {
 }
 
 const _: () = assert!(MOST < 256);
+
+#[cfg(test)]
+mod tests {
+    use ringer_hart::Mode;
+
+    use super::*;
+
+    fn hart(mode: Mode, root: u64) -> Hart {
+        let mut hart = Hart::new(0, 0);
+        hart.mode = mode;
+        hart.csrs.satp = 8 << 60 | root << 44 | root;
+        hart
+    }
+
+    #[test]
+    fn programs_have_spaces_of_their_own_and_the_oldest_makes_room() {
+        let mut spaces = Spaces::new();
+        for root in 1..=200 {
+            spaces.enter(&hart(Mode::U, root));
+            spaces.current_mut().remember_jump(0x1000, root);
+        }
+        assert_eq!(spaces.counts().begun, 200);
+        assert_eq!(spaces.all.len(), MOST);
+        for root in (1..=200).rev().take(MOST) {
+            spaces.enter(&hart(Mode::U, root));
+            assert_eq!(spaces.current_mut().find_jump(0x1000), Some(root));
+        }
+        spaces.enter(&hart(Mode::U, 1));
+        assert_eq!(spaces.current_mut().find_jump(0x1000), None);
+    }
+
+    #[test]
+    fn a_kernels_address_spaces_share_one() {
+        let mut spaces = Spaces::new();
+        spaces.enter(&hart(Mode::S, 1));
+        spaces.current_mut().remember_jump(0x1000, 1);
+        spaces.enter(&hart(Mode::U, 2));
+        spaces.enter(&hart(Mode::S, 2));
+        assert_eq!(spaces.current_mut().find_jump(0x1000), Some(1));
+        assert_eq!(spaces.root(), hart(Mode::S, 2).csrs.satp);
+        let all = AddressFence::default();
+        spaces.fence(all);
+        assert_eq!(spaces.current_mut().find_jump(0x1000), None);
+    }
+}

@@ -7,7 +7,7 @@ use crate::address::PAGE_SIZE;
 use crate::csr::satp;
 use crate::hart::AddressFence;
 use crate::memory::TranslationCache;
-use crate::translate::{Access, AccessContext};
+use crate::translate::{Access, AccessContext, Translation};
 
 /// Entries in each table.
 const ENTRIES: usize = 1024;
@@ -216,7 +216,7 @@ impl TranslationCache for Tlb {
         (entry.tag == wanted).then(|| va.wrapping_add(entry.delta))
     }
 
-    fn fill(&mut self, access: Access, va: u64, offset: u64, leaf_size: u64) {
+    fn fill(&mut self, access: Access, va: u64, offset: u64, found: &Translation) {
         self.counts.fills += 1;
         let page = va & !(PAGE_SIZE - 1);
         let (table, context) = match access {
@@ -228,8 +228,8 @@ impl TranslationCache for Tlb {
             tag: page | context,
             delta: offset.wrapping_sub(page),
         };
-        if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
-            self.remember_large(va, leaf_size);
+        if found.leaf_size > PAGE_SIZE && found.leaf_size != u64::MAX {
+            self.remember_large(va, found.leaf_size);
         }
     }
 }

@@ -138,9 +138,6 @@ fn flags(r: &mut Random, user: bool) -> u64 {
             flags &= !bit;
         }
     }
-    if r.one_in(8) {
-        flags |= Pte::G;
-    }
     flags |= r.below(4) << Pte::RSW_SHIFT;
     if r.one_in(12) {
         flags |= r.below(4) << Pte::PBMT_SHIFT;
@@ -167,6 +164,7 @@ fn napot(flags: u64) -> u64 {
 /// Both address spaces.
 pub(super) fn build(r: &mut Random) -> Vec<(u64, Vec<u8>)> {
     let mut pages = Vec::new();
+    let global = if r.one_in(2) { Pte::G } else { 0 };
     for space in 0..SPACES {
         // The first is more of a kernel's, the second more of a user's.
         let user = space == 1;
@@ -187,10 +185,11 @@ pub(super) fn build(r: &mut Random) -> Vec<(u64, Vec<u8>)> {
         set(MIDDLE, 2, leaf(USED, flags(r, user)));
         set(MIDDLE, 3, leaf(DEVICE, flags(r, user)));
         set(MIDDLE, 4, pointer(space, ALIASES));
-        set(MIDDLE, 5, leaf(USED + 0x1000, LEAF));
+        set(MIDDLE, 5, leaf(USED + 0x1000, LEAF | global));
         let odd = r.pick(&[Pte::A, Pte::D, Pte::U, Pte::N, 1 << 61, 1 << 54]);
         set(MIDDLE, 6, pointer(space, ALIASES) | odd);
-        let handler = Pte::V | Pte::R | Pte::X | Pte::A;
+        // Global is only what both address spaces map alike: all else is a mistake (4.3.1).
+        let handler = Pte::V | Pte::R | Pte::X | Pte::A | global;
         set(
             HANDLERS,
             (SUPERVISOR_HANDLER - RAM) / 0x1000 + 0x1e0,

@@ -41,7 +41,8 @@ fn machine() -> Machine {
     for root in 0..ROOTS {
         let pointer = |level| leaf(table(root, level), Pte::V);
         machine.write_u64(table(root, 0) + 8, pointer(1));
-        machine.write_u64(table(root, 0) + 16, leaf(RAM, LEAF));
+        // Global, since it is the same in all of them.
+        machine.write_u64(table(root, 0) + 16, leaf(RAM, LEAF | Pte::G));
         machine.write_u64(table(root, 1), pointer(2));
         let data = DATA + 0x1000 * (root % 100);
         machine.write_u64(table(root, 2), leaf(data, LEAF & !(Pte::A | Pte::D)));
@@ -50,8 +51,7 @@ fn machine() -> Machine {
             leaf(FUNCTIONS + 0x1000 * (root % 64), LEAF),
         );
         if root % 2 == 0 {
-            let global = if root % 4 == 0 { Pte::G } else { 0 };
-            machine.write_u64(table(root, 2) + 16, leaf(DATA, LEAF | global));
+            machine.write_u64(table(root, 2) + 16, leaf(DATA, LEAF));
         }
         // ASIDs of their own.
         let satp = 8 << 60 | (root + 1) << 44 | table(root, 0) >> 12;
@@ -181,7 +181,8 @@ fn spaces_are_changed_faster_than_they_are_filled() {
         }
         pair.compare_machines(&|| format!("seed {seed}"));
         let counts = pair.translator.counts().spaces;
-        assert!(counts.switches > 1000 && counts.begun > 60, "{counts:?}");
+        // A kernel's address spaces share one space.
+        assert!(counts.switches > 1000 && counts.begun < 10, "{counts:?}");
         assert!(
             counts.page_flushes > 10 && counts.flushes > 10,
             "{counts:?}"
