@@ -358,6 +358,37 @@ impl Emitter<'_> {
         self.set_float(insn.rd, precision, to);
     }
 
+    /// The current instruction, if it is a comparison. Where that is of a NaN, generated code is
+    /// left behind it.
+    pub(super) fn ordered_comparison(&mut self, insn: &Insn) -> bool {
+        let Some((Do::Compare(comparison), precision)) = operation(insn) else {
+            return false;
+        };
+        if precision == Precision::Single {
+            self.expect_boxed(&[insn.rs1, insn.rs2]);
+        }
+        let a = self.float(insn.rs1, precision, &[]);
+        let b = self.float(insn.rs2, precision, &[a]);
+        let of_nan = self.leave_aside();
+        let cond = match comparison {
+            Comparison::Equal => {
+                self.a.ucomis(precision, b, a);
+                Cond::E
+            }
+            Comparison::Less => {
+                self.a.comis(precision, b, a);
+                Cond::A
+            }
+            Comparison::LessOrEqual => {
+                self.a.comis(precision, b, a);
+                Cond::Ae
+            }
+        };
+        self.a.jcc(Cond::P, of_nan);
+        self.flag(insn.rd, cond);
+        true
+    }
+
     fn compare_floats(&mut self, comparison: Comparison, precision: Precision, insn: &Insn) {
         let a = self.float(insn.rs1, precision, &[]);
         let b = self.float(insn.rs2, precision, &[a]);

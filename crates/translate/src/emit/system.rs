@@ -230,27 +230,60 @@ impl Emitter<'_> {
             self.load_float_state();
             self.a.alu_ri(Alu::And, Width::W32, Reg::Rax, FFLAGS);
         }
-        if change != Change::Nothing {
-            self.changed(insn, change);
-            self.a.alu_ri(Alu::And, Width::W32, Reg::Rdx, FFLAGS);
-            self.a.alu_mi(Alu::And, Width::W64, csr!(fcsr), !FFLAGS);
-            self.a.alu_mr(Alu::Or, Width::W64, csr!(fcsr), Reg::Rdx);
-            let clear = self.a.label();
-            self.a.test_mi8(MXCSR, FLAGS as u8);
-            self.a.jcc_short(Cond::E, clear);
-            self.a.alu_mi(Alu::And, Width::W32, MXCSR, !(FLAGS as i32));
-            self.a.ldmxcsr(MXCSR);
-            self.a.bind(clear);
+        if change == Change::Nothing {
+            self.set(insn.rd, Reg::Rax);
+            return self.comparison_between(insn);
         }
+        self.changed(insn, change);
         self.set(insn.rd, Reg::Rax);
+        self.a.alu_ri(Alu::And, Width::W32, Reg::Rdx, FFLAGS);
+        self.a.alu_mi(Alu::And, Width::W64, csr!(fcsr), !FFLAGS);
+        self.a.alu_mr(Alu::Or, Width::W64, csr!(fcsr), Reg::Rdx);
+        // Flags of the host that are to be set anyway may stay: to clear them takes long.
+        let clear = self.a.label();
+        self.load_host_flags();
+        self.a.alu_rr(Alu::Or, Width::W32, Reg::Rax, Reg::Rdx);
+        self.a.alu_rr(Alu::Cmp, Width::W32, Reg::Rax, Reg::Rdx);
+        self.a.jcc_short(Cond::E, clear);
+        self.a.alu_mi(Alu::And, Width::W32, MXCSR, !(FLAGS as i32));
+        self.a.ldmxcsr(MXCSR);
+        self.a.bind(clear);
     }
 
-    /// `rax` becomes `fcsr` with the host's flags, which are in [`MXCSR`].
-    fn load_float_state(&mut self) {
+    /// Compilers put the flags aside around a comparison of numbers that may be NaNs, which must
+    /// not raise any. If they are none, it raises none, and the flags need not be put back.
+    /// `read` is the instruction that has put them aside.
+    fn comparison_between(&mut self, read: &Insn) {
+        let following = self.steps.get(self.index + 1..self.index + 3);
+        let Some(&[comparison, restore]) = following else {
+            return;
+        };
+        let restores = restore.insn.op == Op::Csrrw
+            && restore.insn.imm as u16 == number::FFLAGS
+            && (restore.insn.rd, restore.insn.rs1) == (0, read.rd);
+        if !restores || comparison.insn.rd == read.rd || read.rd == 0 {
+            return;
+        }
+        self.index += 1;
+        if self.ordered_comparison(&comparison.insn) {
+            self.index += 1;
+            self.count_csr_access();
+        } else {
+            self.index -= 1;
+        }
+    }
+
+    /// `rax` becomes what the host's flags in [`MXCSR`] are to the guest.
+    fn load_host_flags(&mut self) {
         self.a.load_zx(Cell::B, Reg::Rax, MXCSR);
         self.a.alu_ri(Alu::And, Width::W32, Reg::Rax, FLAGS as i32);
         let flags = Mem::indexed(GUEST_FLAGS.base, Reg::Rax, Scale::X1, GUEST_FLAGS.disp);
         self.a.load_zx(Cell::B, Reg::Rax, flags);
+    }
+
+    /// `rax` becomes `fcsr` with the host's flags, which are in [`MXCSR`].
+    fn load_float_state(&mut self) {
+        self.load_host_flags();
         self.a.alu_rm(Alu::Or, Width::W64, Reg::Rax, csr!(fcsr));
     }
 }
