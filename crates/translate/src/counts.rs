@@ -11,7 +11,7 @@ pub struct TranslatorCounts {
     pub entries: u64,
     /// Exits to make a link between two blocks.
     pub link_exits: u64,
-    /// Exits for a jump whose target was not remembered.
+    /// Jumps whose target was not remembered.
     pub jump_misses: u64,
     /// Instructions executed by the definition for generated code, which then went on.
     pub fallbacks: u64,

@@ -163,10 +163,7 @@ impl<B: Bus> Translator<B> {
         }
         match result {
             exit::LOOK => core.exit,
-            exit::JUMP => {
-                self.engine.counts.jump_misses += 1;
-                None
-            }
+            exit::JUMP => None,
             exit::BUDGET => {
                 // Fewer instructions are left than the next block has: one by one, if they are
                 // the last ones.

@@ -79,6 +79,22 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name:
     go_on::BEHIND
 }
 
+/// Finds the code for the address in `pc`, which the table of jumps does not have.
+///
+/// # Safety
+/// As for [`fallback`].
+pub unsafe extern "sysv64" fn find_jump<B: Bus>(core: *mut Core) -> u64 {
+    // SAFETY: as in `fallback`.
+    let (core, engine, bus) = unsafe {
+        let core = &mut *core;
+        let engine = &mut *core.engine.cast::<Engine<B>>();
+        let bus = &*core.bus.cast::<B>();
+        (core, engine, bus)
+    };
+    engine.counts.jump_misses += 1;
+    engine.find_code(&mut core.hart, bus).unwrap_or(go_on::NOT)
+}
+
 /// Goes on at `pc`, wherever that is, in generated code if there is any.
 fn onward<B: Bus>(core: &mut Core, engine: &mut Engine<B>, bus: &B, left: u64) -> u64 {
     let hart = &mut core.hart;

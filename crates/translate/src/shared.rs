@@ -126,7 +126,7 @@ impl<B: Bus> SharedCode<B> {
         let whole_pages = code_bytes.max(LEAST_CODE_BYTES) & !0xfff;
         let memory = CodeMemory::new(whole_pages)?;
         let mut a = Assembler::new(memory.address(0));
-        let thunks = Thunks::assemble(&mut a, helpers::fallback::<B>)?;
+        let thunks = Thunks::assemble(&mut a, helpers::fallback::<B>, helpers::find_jump::<B>)?;
         memory.write(0, a.code());
         let heard = (0..harts.max(1)).map(|_| Heard {
             pages: AtomicU64::new(AWAY),

@@ -12,7 +12,7 @@ use crate::core_state::{
 
 /// What [`Thunks::enter`] returns, unless it is the number of a link to be made.
 pub mod exit {
-    /// To an address that no code is remembered for; it is in `pc`.
+    /// To an address, in `pc`, that there is no code for.
     pub const JUMP: u64 = 1 << 32;
     /// The next block has more instructions than are left.
     pub const BUDGET: u64 = 2 << 32;
@@ -35,7 +35,7 @@ pub struct Thunks {
     pub enter: u64,
     /// Leaves with `rax`, the number of a link, as result.
     pub exit_link: u64,
-    /// Leaves for the address in `rax`.
+    /// Goes on at the address in `rax`, for which no code is remembered.
     pub exit_jump: u64,
     /// Leaves since too few instructions are left.
     pub exit_budget: u64,
@@ -80,6 +80,9 @@ impl Note {
 /// Executes instructions for generated code; says how to [`go_on`].
 pub type Fallback = unsafe extern "sysv64" fn(core: *mut Core, note: u32, name: u32) -> u64;
 
+/// Finds the code for the address in `pc`; says where it is, or [`go_on::NOT`].
+pub type FindJump = unsafe extern "sysv64" fn(core: *mut Core) -> u64;
+
 /// Registers that the host's functions preserve, in the order they are pushed.
 const PRESERVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
 /// Room on the stack for the mark at its base; keeps it aligned to 16.
@@ -112,7 +115,11 @@ fn leave(a: &mut Assembler) {
 
 impl Thunks {
     /// Writes the thunks into `a`.
-    pub fn assemble(a: &mut Assembler, fallback: Fallback) -> Result<Self, AssembleError> {
+    pub fn assemble(
+        a: &mut Assembler,
+        fallback: Fallback,
+        jump: FindJump,
+    ) -> Result<Self, AssembleError> {
         let enter = a.address();
         for register in PRESERVED {
             a.push_r(register);
@@ -140,16 +147,25 @@ impl Thunks {
         a.mov_ri(Reg::Rax, 0);
         let exit_jump = a.address();
         a.mov_mr(Width::W64, PC, Reg::Rax);
+        store_homes(a);
+        a.mov_mr(Width::W64, LEFT_FIELD, LEFT);
+        // A call has put half a guess on the stack, so all of them go.
+        a.mov_rm(Width::W64, Reg::Rsp, STACK);
+        a.lea(Width::W64, Reg::Rdi, Mem::at(CORE, -(BIAS as i32)));
+        a.mov_ri(Reg::Rax, jump as usize as u64);
+        a.call_r(Reg::Rax);
+        let (elsewhere, nowhere) = (a.label(), a.label());
+        a.alu_ri(Alu::Cmp, Width::W64, Reg::Rax, go_on::NOT as i32);
+        a.jcc(Cond::Ne, elsewhere);
         a.mov_ri(Reg::Rax, exit::JUMP);
-        let out = a.label();
-        a.jmp(out);
+        a.jmp(nowhere);
 
         let exit_budget = a.address();
         a.mov_ri(Reg::Rax, exit::BUDGET);
         let exit_link = a.address();
-        a.bind(out);
         store_homes(a);
         a.mov_mr(Width::W64, LEFT_FIELD, LEFT);
+        a.bind(nowhere);
         leave(a);
 
         a.align(16);
@@ -163,7 +179,7 @@ impl Thunks {
         a.mov_ri(Reg::Rax, fallback as usize as u64);
         a.call_r(Reg::Rax);
         a.pop_r(Reg::Rcx);
-        let (elsewhere, look) = (a.label(), a.label());
+        let look = a.label();
         a.alu_ri(Alu::Cmp, Width::W64, Reg::Rax, go_on::NOT as i32);
         a.jcc(Cond::E, look);
         a.jcc(Cond::A, elsewhere);
