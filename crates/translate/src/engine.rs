@@ -173,7 +173,9 @@ impl<B: Bus> Translator<B> {
                 None
             }
             link => {
-                self.engine.link(&mut self.core.hart, bus, link as u32);
+                if *left != 0 {
+                    self.engine.link(&mut self.core.hart, bus, link as u32);
+                }
                 None
             }
         }
