@@ -161,11 +161,11 @@ fn assemble(
         command_line.trim_end().to_string(),
         config.deterministic,
     );
-    let engines = Engines::choose(config.engine, config.harts)?;
-    let seats = (0..config.harts).map(|id| {
+    let (engines, of_harts) = Engines::choose(config.engine, config.harts)?;
+    let seats = of_harts.into_iter().enumerate().map(|(id, engine)| {
         Mutex::new(Seat {
             hart: Hart::new(id, 0),
-            engine: engines.engine(),
+            engine,
             activity: Activity::Stopped,
         })
     });

@@ -170,25 +170,29 @@ fn an_engine_that_is_not_there_is_refused_in_one_line() {
     }
 }
 
+/// Runs a guest in a process that may have so many KiB of addresses.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn with_addresses(kib: u64, guest: &Path, extra: &str) -> Ran {
+    let script = format!(
+        "ulimit -v {kib}; echo x | exec {} run --bios {} --memory 4M --stats {extra}",
+        env!("CARGO_BIN_EXE_ringer"),
+        guest.display()
+    );
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    Ran {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 /// The two views of the code take 128 MiB of addresses, which this process may not have.
 #[test]
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn without_memory_for_code_the_interpreter_takes_over_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let guest = program(dir.path());
-    let run = |extra: &str| {
-        let script = format!(
-            "ulimit -v 125000; echo x | exec {} run --bios {} --memory 4M --stats {extra}",
-            env!("CARGO_BIN_EXE_ringer"),
-            guest.display()
-        );
-        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    };
+    let run = |extra: &str| with_addresses(125_000, &guest, extra);
     let ran = run("");
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(
@@ -201,6 +205,50 @@ fn without_memory_for_code_the_interpreter_takes_over_with_a_warning() {
     assert_eq!(ran.status, 100, "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
     assert!(ran.stderr.contains("--engine interpret"), "{ran:?}");
+}
+
+/// There is room for the code, and for the tables of some harts (32 MiB of addresses each), but
+/// not for those of all.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn without_memory_for_tables_the_interpreter_takes_over_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let guest = program(dir.path());
+    let ran = with_addresses(340_000, &guest, "--harts 8");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.stderr
+            .starts_with("ringer: the guest runs on the interpreter"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("tables"), "{ran:?}");
+    assert_eq!(engine_of(&ran), "interpret");
+    let ran = with_addresses(340_000, &guest, "--harts 8 --engine translate");
+    assert_eq!(ran.status, 100, "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("--engine interpret"), "{ran:?}");
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn what_was_left_to_the_definition_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let guest = program(dir.path());
+    let args = ["run", "--bios", guest.to_str().unwrap(), "--stats"];
+    let ran = ringer_typing(&args, b"x");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    // Where a number belongs to: the line's name, and how it is indented.
+    let number = |name: &str| {
+        let line = ran.stderr.lines().find_map(|line| line.strip_prefix(name));
+        let digits = line.unwrap_or_else(|| panic!("no {name}: {ran:?}"));
+        let digits = digits.trim().replace(',', "");
+        digits.parse::<u64>().unwrap()
+    };
+    // The device that ends the run answers no generated code.
+    assert!(number("    sw ") >= 1);
+    assert!(number("    lbu ") >= 1);
+    assert!(number("  links made ") >= number("  links in use "));
+    assert!(number("  links in use ") > 0);
 }
 
 /// How many rounds a hart has made, by the monitor's `regs`.

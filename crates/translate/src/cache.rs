@@ -134,6 +134,8 @@ pub struct CacheCounts {
     pub generated: u64,
     /// Links made.
     pub links: u64,
+    /// Links that lead to a block now.
+    pub linked: u64,
     /// Blocks dropped since their code was changed.
     pub changed: u64,
     /// Blocks dropped for want of room.
@@ -317,6 +319,7 @@ impl Cache {
         block.incoming.push(number);
         memory.patch(link.site, block.near);
         self.counts.links += 1;
+        self.counts.linked += 1;
     }
 
     /// Drops all blocks made from this page of RAM. True if there were any.
@@ -378,6 +381,7 @@ impl Cache {
         for number in block.incoming {
             if let Some(Some(link)) = self.links.get_mut(number as usize) {
                 link.linked_to = None;
+                self.counts.linked -= 1;
                 memory.patch(link.site, link.unlinked);
             }
         }
@@ -390,6 +394,7 @@ impl Cache {
                 && let Some(Some(target)) = self.blocks.get_mut(to as usize)
             {
                 target.incoming.retain(|other| *other != number);
+                self.counts.linked -= 1;
             }
         }
     }

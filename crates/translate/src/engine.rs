@@ -16,7 +16,7 @@ use crate::cache::{Fresh, Key, Room};
 use crate::core_state::Core;
 use crate::counts::TranslatorCounts;
 use crate::emit::Translation;
-use crate::shared::SharedCode;
+use crate::shared::{SharedCode, TranslateError};
 use crate::space::SpaceCache;
 use crate::spaces::Spaces;
 use crate::thunks::exit;
@@ -49,20 +49,21 @@ pub struct Engine<B: ?Sized> {
 unsafe impl<B: ?Sized> Send for Translator<B> {}
 
 impl<B: Bus> Translator<B> {
-    /// A translator for one hart of the machine whose code is in `shared`.
-    pub fn new(shared: Arc<SharedCode<B>>) -> Self {
-        Self {
+    /// A translator for one hart of the machine whose code is in `shared`. Fails if the host
+    /// gives no memory for its tables.
+    pub fn new(shared: Arc<SharedCode<B>>) -> Result<Self, TranslateError> {
+        Ok(Self {
             core: Box::new(Core::new()),
             engine: Engine {
                 pages_heard: shared.pages(),
                 drops_heard: shared.drops(),
                 shared,
-                spaces: Spaces::new(),
+                spaces: Spaces::new().map_err(TranslateError::Tables)?,
                 counts: TranslatorCounts::default(),
                 by_op: vec![0; Op::ALL.len()].into_boxed_slice(),
                 assembler: Assembler::new(0),
             },
-        }
+        })
     }
 
     /// The code shared with the other harts.

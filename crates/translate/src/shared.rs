@@ -51,6 +51,11 @@ pub enum TranslateError {
     /// The host gives no memory to run code in.
     #[error("this host gives no memory for generated code ({0}); `--engine interpret` needs none")]
     Memory(#[from] rustix::io::Errno),
+    /// The host gives no memory for the tables of a hart.
+    #[error(
+        "this host gives no memory for the translator's tables ({0}); `--engine interpret` needs none"
+    )]
+    Tables(rustix::io::Errno),
     /// A mistake of the translator's own.
     #[error("the translator's entry code cannot be assembled: {0}")]
     Assemble(#[from] AssembleError),

@@ -1,11 +1,10 @@
 //! The spaces of one hart: which ones there are, which is in force, and what fences do to them.
 //! Going back to an address space that was left finds its space as it was.
 
-use std::alloc::{Layout, handle_alloc_error};
-
 use ringer_hart::csr::{Csrs, mstatus};
 use ringer_hart::hart::AddressFence;
 use ringer_hart::{Hart, Privilege};
+use rustix::io::Errno;
 
 use crate::space::{Conditions, Space};
 use crate::tables::Tables;
@@ -102,22 +101,18 @@ fn hash(conditions: &Conditions) -> usize {
 }
 
 impl Spaces {
-    /// None but an empty one, for M-mode.
-    pub fn new() -> Self {
-        let hart = ringer_hart::Hart::new(0, 0);
-        let first = Conditions::of(&hart);
-        // As with any other memory, there is no going on without.
-        let space = Space::new(first, false)
-            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<Tables>()));
-        Self {
-            all: vec![space],
+    /// None but an empty one, for M-mode. Fails if the host gives no memory for its tables.
+    pub fn new() -> Result<Self, Errno> {
+        let first = Conditions::of(&Hart::new(0, 0));
+        Ok(Self {
+            all: vec![Space::new(first, false)?],
             index: [0; INDEX],
             current: 0,
             sharing: true,
             recent: [(Glance::NOTHING, 0); 4],
             now: 0,
             counts: SpaceCounts::default(),
-        }
+        })
     }
 
     /// What they have done.
@@ -265,7 +260,7 @@ mod tests {
 
     #[test]
     fn programs_have_spaces_of_their_own_and_the_oldest_makes_room() {
-        let mut spaces = Spaces::new();
+        let mut spaces = Spaces::new().unwrap();
         for root in 1..=200 {
             spaces.enter(&hart(Mode::U, root));
             spaces.current_mut().remember_jump(0x1000, root);
@@ -282,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_kernels_address_spaces_share_one() {
-        let mut spaces = Spaces::new();
+        let mut spaces = Spaces::new().unwrap();
         spaces.enter(&hart(Mode::S, 1));
         spaces.current_mut().remember_jump(0x1000, 1);
         spaces.enter(&hart(Mode::U, 2));

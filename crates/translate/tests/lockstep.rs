@@ -34,7 +34,9 @@ fn features(seed: u64) -> Features {
 
 fn translator(program: &Program) -> Box<dyn Engine> {
     let shared = SharedCode::with_features(1, features(program.seed)).expect("memory for code");
-    Box::new(Translate(Translator::new(shared)))
+    Box::new(Translate(
+        Translator::new(shared).expect("memory for tables"),
+    ))
 }
 
 #[test]
@@ -93,7 +95,9 @@ impl Engine for Switching {
                     code_bytes: 1 << 20,
                 };
                 let shared = SharedCode::with_options(1, options).expect("memory for code");
-                let translate = self.translate.insert(Translate(Translator::new(shared)));
+                let translate = self.translate.insert(Translate(
+                    Translator::new(shared).expect("memory for tables"),
+                ));
                 translate.run(hart, machine, budget)
             }
             _ => match &mut self.translate {

@@ -31,7 +31,8 @@ fn resident() -> u64 {
 /// this has taken at most.
 fn run(machine: &Machine, mut hart: Hart) -> (Translator<Machine>, u64) {
     let before = resident();
-    let mut translator = Translator::new(SharedCode::new(1).expect("memory for code"));
+    let mut translator =
+        Translator::new(SharedCode::new(1).expect("memory for code")).expect("memory for tables");
     let mut most = 0;
     let mut exit = Exit::Budget;
     while exit == Exit::Budget {

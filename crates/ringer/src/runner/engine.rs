@@ -43,19 +43,27 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Engines of this kind for a machine with so many harts.
-    pub fn new(kind: EngineKind, harts: usize) -> Result<Self, Unavailable> {
-        Ok(Self {
-            common: match kind {
-                EngineKind::Interpret => Common::Interpret,
-                EngineKind::Translate => Common::Translate(translator::share_code(harts)?),
-            },
-            since: Instant::now(),
-        })
+    /// Engines of this kind for a machine with so many harts, one for each. They are all made at
+    /// once: a host that has no memory for one of them has none for this kind.
+    pub fn new(kind: EngineKind, harts: usize) -> Result<(Self, Vec<Engine>), Unavailable> {
+        let (common, engines) = match kind {
+            EngineKind::Interpret => {
+                let engine = || Engine::Interpret(Box::default());
+                (Common::Interpret, (0..harts).map(|_| engine()).collect())
+            }
+            EngineKind::Translate => {
+                let code = translator::share_code(harts)?;
+                let engine = || translator::engine(&code).map(Engine::Translate);
+                let engines = (0..harts).map(|_| engine()).collect::<Result<_, _>>()?;
+                (Common::Translate(code), engines)
+            }
+        };
+        let since = Instant::now();
+        Ok((Self { common, since }, engines))
     }
 
     /// Engines of the kind that was asked for; if none was, the best that this host has.
-    pub fn choose(asked: Option<EngineKind>, harts: usize) -> Result<Self, Failure> {
+    pub fn choose(asked: Option<EngineKind>, harts: usize) -> Result<(Self, Vec<Engine>), Failure> {
         let kind = asked.unwrap_or(translator::DEFAULT_ENGINE);
         match Self::new(kind, harts) {
             Err(error) if asked.is_none() => {
@@ -80,14 +88,6 @@ impl Engines {
         match &self.common {
             Common::Interpret => None,
             Common::Translate(code) => Some(code),
-        }
-    }
-
-    /// An engine for one hart.
-    pub fn engine(&self) -> Engine {
-        match &self.common {
-            Common::Interpret => Engine::Interpret(Box::default()),
-            Common::Translate(code) => Engine::Translate(translator::engine(code)),
         }
     }
 

@@ -142,12 +142,12 @@ impl Vm {
     /// Gives all harts new engines of this kind, which remember nothing. All harts must stand
     /// still; what they are is not the engines' business, so they go on from where they are.
     pub fn renew_engines(&self, kind: EngineKind) -> Result<(), Unavailable> {
-        let mut engines = self.lock_engines();
-        let new = Engines::new(kind, self.seats.len())?;
-        for seat in &self.seats {
-            sit(seat).engine = new.engine();
+        let mut common = self.lock_engines();
+        let (new, engines) = Engines::new(kind, self.seats.len())?;
+        for (seat, engine) in self.seats.iter().zip(engines) {
+            sit(seat).engine = engine;
         }
-        *engines = new;
+        *common = new;
         // The old ones' code is gone: no page holds any, and stores need no noting.
         if let Some(pages) = self.machine.board.ram().code_pages() {
             pages.forget_all();

@@ -33,7 +33,7 @@ pub fn share_code(_: usize) -> Result<SharedCode, Unavailable> {
 }
 
 /// Never called.
-pub fn engine(code: &SharedCode) -> Box<Translator> {
+pub fn engine(code: &SharedCode) -> Result<Box<Translator>, Unavailable> {
     match *code {}
 }
 

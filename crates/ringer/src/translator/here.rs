@@ -1,8 +1,10 @@
 //! The translator on x86-64 Linux.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringer_isa::Op;
 use ringer_machine::board::Board;
 
 use super::TranslatorStats;
@@ -26,9 +28,10 @@ pub fn share_code(harts: usize) -> Result<SharedCode, Unavailable> {
     ringer_translate::SharedCode::new(harts)
 }
 
-/// An engine for one hart of the machine whose code is `code`.
-pub fn engine(code: &SharedCode) -> Box<Translator> {
-    Box::new(Translator::new(Arc::clone(code)))
+/// An engine for one hart of the machine whose code is `code`. Fails if the host gives no memory
+/// for its tables.
+pub fn engine(code: &SharedCode) -> Result<Box<Translator>, Unavailable> {
+    Ok(Box::new(Translator::new(Arc::clone(code))?))
 }
 
 /// What the translators of a machine have done in the time that they have existed.
@@ -37,9 +40,21 @@ pub fn stats<'a>(
     translators: impl Iterator<Item = &'a Translator>,
     elapsed: Duration,
 ) -> TranslatorStats {
+    let mut harts = Vec::new();
+    let mut fallbacks = vec![0; Op::ALL.len()];
+    for translator in translators {
+        harts.push(translator.counts());
+        for (op, count) in translator.fallbacks() {
+            fallbacks[op as usize] += count;
+        }
+    }
+    let mut fallbacks: Vec<_> = Op::ALL.iter().copied().zip(fallbacks).collect();
+    fallbacks.retain(|(_, count)| *count > 0);
+    fallbacks.sort_by_key(|(_, count)| Reverse(*count));
     TranslatorStats {
         cache: code.counts(),
-        harts: translators.map(Translator::counts).collect(),
+        harts,
+        fallbacks,
         elapsed,
     }
 }

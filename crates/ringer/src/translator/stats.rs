@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ringer_isa::Op;
 use ringer_translate::TranslatorCounts;
 use ringer_translate::cache::CacheCounts;
 
@@ -15,9 +16,14 @@ pub struct TranslatorStats {
     pub cache: CacheCounts,
     /// Each of them, by hart.
     pub harts: Vec<TranslatorCounts>,
+    /// Which instructions generated code left to the definition, the most frequent first.
+    pub fallbacks: Vec<(Op, u64)>,
     /// How long they have existed.
     pub elapsed: Duration,
 }
+
+/// The most instructions named that were left to the definition.
+const NAMED: usize = 12;
 
 /// A line with a number that the harts have together.
 fn shared(f: &mut fmt::Formatter<'_>, name: &str, value: u64) -> fmt::Result {
@@ -54,6 +60,7 @@ impl TranslatorStats {
         }
         self.time(f)?;
         shared(f, "links made", cache.links)?;
+        shared(f, "links in use", cache.linked)?;
         shared(f, "blocks in the cache", cache.blocks)?;
         shared(f, "bytes in the cache", cache.bytes)?;
         shared(f, "blocks dropped, code changed", cache.changed)?;
@@ -79,7 +86,18 @@ impl TranslatorStats {
             "fallbacks to the definition",
             self.by_hart(|h| h.fallbacks),
         )?;
+        self.named(f)?;
         line(f, "steps outside generated code", self.by_hart(|h| h.steps))
+    }
+
+    /// The instructions left to the definition. A load or store is left to it where its page is
+    /// not in the tables.
+    fn named(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (op, count) in self.fallbacks.iter().take(NAMED) {
+            shared(f, &format!("  {}", op.mnemonic()), *count)?;
+        }
+        let rest = self.fallbacks.iter().skip(NAMED).map(|(_, count)| count);
+        shared(f, "  others", rest.sum())
     }
 
     fn time(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

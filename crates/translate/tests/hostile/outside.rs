@@ -38,7 +38,7 @@ fn during(machine: &Machine, mut hart: Hart, outside: impl FnOnce()) {
     }
     std::thread::scope(|scope| {
         let running = scope.spawn(|| {
-            let mut translator = Translator::new(rig::code());
+            let mut translator = Translator::new(rig::code()).expect("memory for tables");
             while !over.load(Relaxed) {
                 // Without a limit: only what is asked of it ends it.
                 let exit = translator.run(&mut hart, machine, u64::MAX);

@@ -55,7 +55,7 @@ fn with_a_fence_the_new_code_runs_each_time() {
         let machine = rewriting(stride, |code| {
             code.fence_i();
         });
-        let mut translator = Translator::new(rig::code());
+        let mut translator = Translator::new(rig::code()).expect("memory for tables");
         run(&machine, &mut translator);
         for round in 0..ROUNDS {
             let result = machine.read_u64(RESULTS + 8 * round);
@@ -71,7 +71,10 @@ fn with_a_fence_the_new_code_runs_each_time() {
 #[test]
 fn without_a_fence_old_or_new_code_runs() {
     let machine = rewriting(0, |_| {});
-    run(&machine, &mut Translator::new(rig::code()));
+    run(
+        &machine,
+        &mut Translator::new(rig::code()).expect("memory for tables"),
+    );
     for round in 0..ROUNDS {
         let result = machine.read_u64(RESULTS + 8 * round);
         // Any of what was there since the last fence, which was before the first round.
@@ -87,7 +90,10 @@ fn a_fence_now_and_then_bounds_how_old_the_code_is() {
         let skip = code.label();
         code.andi(T0, S3, 15).bnez(T0, skip).fence_i().bind(skip);
     });
-    run(&machine, &mut Translator::new(rig::code()));
+    run(
+        &machine,
+        &mut Translator::new(rig::code()).expect("memory for tables"),
+    );
     for round in 0..ROUNDS {
         let result = machine.read_u64(RESULTS + 8 * round);
         let oldest = round & !15;
@@ -120,7 +126,7 @@ fn code_that_changes_right_before_it_runs() {
         for rest in [1, 2, 3, 100] {
             // What runs is not determined: but it ends, within the budget, at the `wfi`.
             let (machine, mut hart) = start();
-            let mut translator = Translator::new(rig::code());
+            let mut translator = Translator::new(rig::code()).expect("memory for tables");
             let mut turns = 0;
             let mut exit = translator.run(&mut hart, &machine, first);
             assert!(

@@ -80,7 +80,7 @@ impl Pair {
             reference: Reference::new(&defined.0),
             defined,
             translated: start(),
-            translator: Translator::new(code),
+            translator: Translator::new(code).expect("memory for tables"),
         }
     }
 
@@ -136,7 +136,7 @@ pub fn run_all_on(
         let run = |mut hart: Hart| {
             let (code, begin, failed) = (Arc::clone(code), &begin, &failed);
             scope.spawn(move || {
-                let mut translator = Translator::new(code);
+                let mut translator = Translator::new(code).expect("memory for tables");
                 begin.wait();
                 while translator.run(&mut hart, machine, 5_000) != Exit::Wait
                     && !failed.load(Relaxed)

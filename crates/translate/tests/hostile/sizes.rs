@@ -26,7 +26,7 @@ fn block_bytes(insns: &[u32], features: Features) -> usize {
         ..Options::default()
     };
     let shared = SharedCode::with_options(1, options).expect("memory for code");
-    let mut translator = Translator::new(shared);
+    let mut translator = Translator::new(shared).expect("memory for tables");
     let mut hart = rig::hart(0);
     for register in hart.x.iter_mut().skip(1) {
         *register = DATA + 0x800;
