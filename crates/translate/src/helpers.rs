@@ -92,6 +92,10 @@ pub unsafe extern "sysv64" fn find_jump<B: Bus>(core: *mut Core) -> u64 {
         (core, engine, bus)
     };
     engine.counts.jump_misses += 1;
+    if core.left == 0 || bus.lines(core.hart.id).has_requests() {
+        // The target may not be fetched at all; then its page is not marked accessed either.
+        return go_on::NOT;
+    }
     engine.find_code(&mut core.hart, bus).unwrap_or(go_on::NOT)
 }
 
