@@ -33,7 +33,7 @@ use crate::core_state::{LEFT, PAGE, PC, home, x};
 use crate::features::Features;
 use crate::known::KnownInstructions;
 use crate::thunks::{Note, Thunks};
-use float_registers::FloatRegisters;
+use float_registers::{FloatRegisters, LoopRegisters};
 use window::Window;
 
 /// Guest instructions in a block at most.
@@ -200,6 +200,8 @@ impl Translation {
             float_unit_expected: false,
             diverted: false,
             apart: false,
+            again: near,
+            loop_registers: None,
         };
         let (far, near) = emitter.block();
         let links = emitter.links;
@@ -299,6 +301,9 @@ struct Emitter<'a> {
     /// The instruction that is being emitted.
     index: usize,
     near: Label,
+    /// Where a loop's next turn begins: there registers are in place already.
+    again: Label,
+    loop_registers: Option<LoopRegisters>,
     aside: Vec<Aside>,
     links: Vec<LinkSite>,
     window: Option<Window>,
@@ -323,6 +328,17 @@ impl Emitter<'_> {
         self.a.mov_mr(Width::W64, PAGE, Reg::Rax);
         let near = self.a.offset();
         self.a.bind(self.near);
+        self.again = self.near;
+        let closes = |last: &Step| {
+            last.insn.op.class() == Class::Branch && last.target() == i64::from(self.first)
+        };
+        if self.steps.last().is_some_and(closes)
+            && let Some(registers) = float::loop_registers(self.steps, self.features)
+        {
+            self.enter_loop(&registers);
+            self.again = self.a.bind_here();
+            self.loop_registers = Some(registers);
+        }
         let budget = self.a.label();
         self.a.alu_ri(Alu::Sub, Width::W64, LEFT, count);
         self.a.jcc(Cond::B, budget);

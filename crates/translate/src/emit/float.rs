@@ -5,15 +5,16 @@
 //!
 //! Flags gather in the host's own flags; `float_unit.rs` passes them on.
 
-use ringer_isa::{Format, Insn, Op};
+use ringer_isa::{Class, Format, Insn, Op};
 
-use super::float_registers::SCRATCH;
+use super::float_registers::{LoopRegisters, SCRATCH};
 use super::memory::Kind;
-use super::{Aside, Emitter};
+use super::{Aside, Emitter, Step};
 use crate::assembler::{
     Alu, Bitwise, Cell, Cond, FloatOp, Fused, Label, Mem, Precision, Reg, Width, Xmm,
 };
 use crate::core_state::{FLOAT_READY, f};
+use crate::features::Features;
 
 /// The `rm` field for truncation, and for whatever `frm` says.
 const TOWARDS_ZERO: u8 = 1;
@@ -136,6 +137,53 @@ fn rounds(insn: &Insn, operation: Do) -> bool {
         Do::ToInteger(_) => insn.rm == TOWARDS_ZERO,
         _ => is_exact(insn) && insn.rm <= LAST_MODE,
     }
+}
+
+/// The floating-point registers of the loop that `steps` are, if all its instructions can be done
+/// inline and there are any.
+pub(super) fn loop_registers(steps: &[Step], features: &Features) -> Option<LoopRegisters> {
+    let mut registers = LoopRegisters::default();
+    let mut any = false;
+    for Step { insn, .. } in steps {
+        let &Insn {
+            rd, rs1, rs2, rs3, ..
+        } = insn;
+        let single = Precision::Single;
+        let double = Precision::Double;
+        let fits = match insn.op {
+            Op::Flw => registers.add(&[], Some((rd, single))),
+            Op::Fld => registers.add(&[], Some((rd, double))),
+            Op::Fsw | Op::Fsd => true,
+            op if op.class() == Class::Csr => false,
+            op if !op.is_float() => continue,
+            _ => {
+                let (operation, of) = operation(insn)?;
+                let fused = matches!(operation, Do::Fused(_));
+                if !rounds(insn, operation) || (fused && !features.fma) {
+                    return None;
+                }
+                let result = Some((rd, of));
+                match operation {
+                    Do::Binary(_) | Do::Sign(_) | Do::Least { .. } => {
+                        registers.add(&[(rs1, of), (rs2, of)], result)
+                    }
+                    Do::Sqrt => registers.add(&[(rs1, of)], result),
+                    Do::Fused(_) => registers.add(&[(rs1, of), (rs2, of), (rs3, of)], result),
+                    Do::Compare(_) => registers.add(&[(rs1, of), (rs2, of)], None),
+                    Do::FromInteger { .. } | Do::BitsFromInteger => registers.add(&[], result),
+                    Do::ToInteger(_) => registers.add(&[(rs1, of)], None),
+                    Do::Widen => registers.add(&[(rs1, single)], result),
+                    Do::Narrow => registers.add(&[(rs1, double)], result),
+                    Do::BitsToInteger => true,
+                }
+            }
+        };
+        if !fits {
+            return None;
+        }
+        any = true;
+    }
+    any.then_some(registers)
 }
 
 impl Emitter<'_> {
@@ -289,8 +337,10 @@ impl Emitter<'_> {
         if self.features.avx {
             self.a.vfloat_rrr(op, precision, to, a, b);
         } else {
-            self.a.mova_rr(to, a);
-            self.a.float_rr(op, precision, to, b);
+            // In a loop the result may have the place of an operand.
+            self.a.mova_rr(SCRATCH, a);
+            self.a.float_rr(op, precision, SCRATCH, b);
+            self.a.mova_rr(to, SCRATCH);
         }
         self.canonical(to, precision);
         self.set_float(insn.rd, precision, to);

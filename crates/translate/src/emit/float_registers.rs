@@ -31,6 +31,45 @@ pub struct FloatRegisters {
     boxed_before: u32,
     /// The next host register to be used.
     next: usize,
+    /// In a loop: which host register each register has for itself.
+    places: Option<[u8; 32]>,
+}
+
+/// Floating-point registers that a loop uses.
+#[derive(Debug, Default)]
+pub struct LoopRegisters {
+    /// All of them, with what they hold.
+    used: Vec<Held>,
+    /// Those whose value comes from before the loop, or from its last turn.
+    live: Vec<Held>,
+}
+
+impl LoopRegisters {
+    /// Takes note of an instruction. False if the loop's registers cannot stay in places of
+    /// their own.
+    pub fn add(&mut self, sources: &[(u8, Precision)], result: Option<(u8, Precision)>) -> bool {
+        let held = |&(register, precision): &(u8, Precision)| Held {
+            register,
+            precision,
+        };
+        for source in sources.iter().map(held) {
+            if !self.used.contains(&source) {
+                self.live.push(source);
+                self.used.push(source);
+            }
+        }
+        if let Some(result) = result.as_ref().map(held)
+            && !self.used.contains(&result)
+        {
+            self.used.push(result);
+        }
+        let registers = self
+            .used
+            .iter()
+            .fold(0u32, |set, held| set | 1 << held.register);
+        // None both as a single and as a double.
+        registers.count_ones() as usize == self.used.len() && self.used.len() <= COUNT
+    }
 }
 
 fn xmm(index: usize) -> Xmm {
@@ -78,8 +117,13 @@ impl FloatRegisters {
         }
     }
 
-    /// A host register for `held`, not one of `busy`.
+    /// A host register for `held`, not one of `busy`; in a loop its own one.
     fn take(&mut self, held: Held, busy: &[Xmm]) -> Xmm {
+        if let Some(places) = &self.places {
+            let index = usize::from(places[usize::from(held.register & 31)]);
+            self.held[index] = Some(held);
+            return xmm(index);
+        }
         loop {
             let index = self.next;
             self.next = (self.next + 1) % COUNT;
@@ -144,6 +188,26 @@ impl Emitter<'_> {
                 .store_i(crate::assembler::Cell::W, Mem::at(base, disp + 4), -1);
         }
         self.floats.boxed |= 1 << register;
+    }
+
+    /// The block is a loop with these registers: each gets a place of its own, and those that
+    /// are live are loaded.
+    pub(super) fn enter_loop(&mut self, registers: &LoopRegisters) {
+        let mut places = [0; 32];
+        for (index, held) in registers.used.iter().enumerate() {
+            places[usize::from(held.register & 31)] = index as u8;
+        }
+        self.floats.places = Some(places);
+        for held in &registers.live {
+            self.float(held.register, held.precision, &[]);
+        }
+    }
+
+    /// Before the loop's next turn: what is live must be in its place. Leaves the flags alone.
+    pub(super) fn repeat_loop(&mut self, registers: &LoopRegisters) {
+        for held in &registers.live {
+            self.float(held.register, held.precision, &[]);
+        }
     }
 
     /// The register was written in its place, behind the back of the host registers.

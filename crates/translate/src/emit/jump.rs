@@ -40,7 +40,10 @@ impl Emitter<'_> {
         let uncounted = self.uncounted() - 1;
         if uncounted == 0 && is_in_page(target) {
             if target == i64::from(self.first) {
-                self.a.jcc(cond, self.near);
+                if let Some(registers) = self.loop_registers.take() {
+                    self.repeat_loop(&registers);
+                }
+                self.a.jcc(cond, self.again);
                 return;
             }
             let site = self.a.jcc_patchable(cond);
