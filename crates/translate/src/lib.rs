@@ -1,5 +1,8 @@
 //! The translator: guest code becomes host code, for x86-64 Linux. What it does not do itself it
 //! asks of the definition, one instruction at a time. docs/TRANSLATE.md explains it.
+//!
+//! A machine has one [`SharedCode`], and a [`Translator`] for each hart. To read it, begin with
+//! `engine.rs` (the run loop), then `emit.rs` (a block) and `helpers.rs` (what a block calls).
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod assembler;
