@@ -4,6 +4,7 @@
 
 mod eviction;
 mod harts;
+mod loops;
 mod outside;
 mod patterns;
 mod places;
