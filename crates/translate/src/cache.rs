@@ -246,6 +246,11 @@ impl Cache {
             .map(|block| (block.place.clone(), block.instructions))
     }
 
+    /// What tells the guest code that the block for `key` was made from, if there is a block.
+    pub fn fingerprint(&self, key: Key) -> Option<u64> {
+        self.find(key).map(|block| block.fingerprint)
+    }
+
     /// Adds a block whose code is assembled for `at`, which [`Cache::room`] has named. Returns
     /// its far entry.
     pub fn add(&mut self, memory: &CodeMemory, key: Key, at: usize, fresh: Fresh<'_>) -> u64 {

@@ -39,6 +39,9 @@ use window::Window;
 /// Guest instructions in a block at most.
 const MOST: usize = 64;
 
+/// Where in the page an instruction lies that reaches into the next one.
+const CROSSING: u16 = PAGE_SIZE as u16 - 2;
+
 /// One instruction of a block.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -81,6 +84,31 @@ pub struct Emitted {
     pub links: Vec<LinkSite>,
     /// How many guest instructions there are.
     pub instructions: u32,
+}
+
+/// What a stretch of a block's host code is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The entries and the budget.
+    Entry,
+    /// The instruction at this place in the page. If nothing is there, the code of the one before
+    /// covers it.
+    Instruction(u16),
+    /// The way on behind the last instruction.
+    Onward,
+    /// The way out for want of budget.
+    Budget,
+    /// What is seldom run.
+    Asides,
+}
+
+/// Where a stretch of a block's host code begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its offset.
+    pub at: usize,
 }
 
 fn is_in_page(target: i64) -> bool {
@@ -167,8 +195,8 @@ impl Translation {
         spread.finish()
     }
 
-    /// Writes the host code for `address` into `a`. `None` means a mistake of the translator,
-    /// and the definition takes over.
+    /// Writes the host code for `address` into `a`, and where what begins into `marks`. `None`
+    /// means a mistake of the translator, and the definition takes over.
     pub fn emit(
         &self,
         a: &mut Assembler,
@@ -176,6 +204,7 @@ impl Translation {
         thunks: &Thunks,
         features: &Features,
         known: &KnownInstructions,
+        marks: Option<&mut Vec<Mark>>,
     ) -> Option<Emitted> {
         a.reset(address);
         let near = a.label();
@@ -184,6 +213,7 @@ impl Translation {
             thunks,
             features,
             known,
+            marks,
             privilege: self.key.privilege(),
             page: self.key.page() << PAGE_SHIFT,
             steps: &self.steps,
@@ -212,6 +242,11 @@ impl Translation {
             links,
             instructions: self.count() as u32,
         })
+    }
+
+    /// Whether one of its instructions lies at this place in the page.
+    pub fn has(&self, at: u16) -> bool {
+        self.steps.iter().any(|step| step.at == at) || self.crosses && at == CROSSING
     }
 
     /// How many instructions it has.
@@ -288,6 +323,8 @@ struct Emitter<'a> {
     thunks: &'a Thunks,
     features: &'a Features,
     known: &'a KnownInstructions,
+    /// Wanted by those who show the code.
+    marks: Option<&'a mut Vec<Mark>>,
     /// What the block runs with.
     privilege: Privilege,
     /// Offset in RAM of the page.
@@ -322,6 +359,7 @@ impl Emitter<'_> {
     /// The whole block; returns the offsets of its far and its near entry.
     fn block(&mut self) -> (usize, usize) {
         let count = self.count as i32;
+        self.mark(Purpose::Entry);
         let far = self.a.offset();
         self.a
             .alu_ri(Alu::And, Width::W64, Reg::Rax, -(PAGE_SIZE as i32));
@@ -347,8 +385,12 @@ impl Emitter<'_> {
         let mut index = 0;
         while index < self.steps.len() {
             self.index = index;
+            self.mark(Purpose::Instruction(self.steps[index].at));
             falls_through = self.step();
             // The instruction may have been emitted together with the next one.
+            for together in index + 1..=self.index {
+                self.mark(Purpose::Instruction(self.steps[together].at));
+            }
             index = self.index;
             if let Some((last, label)) = self.window_end
                 && last == index
@@ -360,6 +402,7 @@ impl Emitter<'_> {
             index += 1;
         }
         if falls_through && self.crosses {
+            self.mark(Purpose::Instruction(CROSSING));
             self.crossing();
         } else if falls_through && let Some(last) = self.steps.last() {
             let next = if last.followed {
@@ -367,28 +410,38 @@ impl Emitter<'_> {
             } else {
                 i64::from(last.end())
             };
+            self.mark(Purpose::Onward);
             self.go_to(next);
         }
 
+        self.mark(Purpose::Budget);
         self.a.bind(budget);
         self.a.alu_ri(Alu::Add, Width::W64, LEFT, count);
         self.set_pc(i32::from(self.first));
         self.a.jmp_to(self.thunks.exit_budget);
+        self.mark(Purpose::Asides);
         self.put_asides();
         (far, near)
     }
 
+    /// What is emitted from here on is for this.
+    fn mark(&mut self, purpose: Purpose) {
+        let at = self.a.offset();
+        if let Some(marks) = &mut self.marks {
+            marks.push(Mark { purpose, at });
+        }
+    }
+
     /// The instruction at the page's end, which reaches into the next one.
     fn crossing(&mut self) {
-        let at = PAGE_SIZE as u16 - 2;
         let note = Note {
-            at,
+            at: CROSSING,
             len: 4,
             uncounted: 1,
             known: false,
         };
         self.call_definition(note, 0);
-        self.go_to(i64::from(at) + 4);
+        self.go_to(i64::from(CROSSING) + 4);
     }
 
     /// The instruction after the current one.

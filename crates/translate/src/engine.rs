@@ -387,6 +387,7 @@ impl<B: Bus> Engine<B> {
                 &shared.thunks,
                 &shared.features,
                 &shared.known,
+                None,
             )?;
             let mut code = self.assembler.code().to_vec();
             if code.len() > Translation::MOST_BYTES {

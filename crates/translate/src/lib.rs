@@ -17,6 +17,7 @@ mod float_unit;
 mod helpers;
 mod known;
 mod shared;
+pub mod show;
 mod space;
 mod spaces;
 mod tables;

@@ -1,49 +1,58 @@
 //! A block of guest code beside the host code made from it, for the monitor prompt.
 
 use std::fmt::Write;
-use std::ops::Range;
 
 use iced_x86::{
     Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, SymbolResolver, SymbolResult,
 };
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SIZE};
-use ringer_isa::{Op, decode, length};
+use ringer_isa::length;
 use ringer_machine::board::Board;
-use ringer_translate::cache::{Cache, Key};
+use ringer_translate::cache::Key;
+use ringer_translate::show::{self, Part, Purpose, ShownBlock};
 
 use super::SharedCode;
 use crate::inspect;
 
-/// How far before an address a block is looked for that it may be inside of: as many bytes as
-/// the instructions of a block at most have.
-const REACH: u64 = 256;
-
-/// The block for `address`, or the nearest one before it that the address is inside of.
+/// The block that has the instruction at `address`.
 pub fn listing(code: &SharedCode, board: &Board, hart: &Hart, address: u64) -> String {
     let guest = GuestCode { board, hart };
     let Some(offset) = guest.offset(address) else {
         return format!("{address:#x} is no place in RAM that this hart may execute now");
     };
-    let store = code.store();
-    let Some(block) = guest.find_block(&store.cache, address, offset) else {
-        return format!("no host code was made from {address:#x} for this hart's mode yet");
-    };
-    let mut out = format!("guest block of {} instructions\n", block.instructions.len());
-    for (at, bits) in &block.instructions {
-        let _ = writeln!(out, " {}", inspect::instruction(*at, *bits));
+    let place = Key::new(offset, hart.mode.privilege);
+    match show::block(code, board.ram(), place) {
+        Ok(block) => lines(code, &guest, address & !(PAGE_SIZE - 1), &block),
+        Err(error) => format!("{address:#x}: {error}"),
     }
-    let _ = writeln!(out, "host code, {} bytes", block.host.len());
-    let bytes = code.memory.read(block.host.start, block.host.len());
-    let start = code.memory.address(block.host.start);
-    host_lines(&mut out, WaysOut::of(code), start, &bytes);
-    out
 }
 
-/// A block: its guest instructions with their addresses, and where its host code is.
-struct Block {
-    instructions: Vec<(u64, u32)>,
-    host: Range<usize>,
+/// The block, whose guest code is in the page at `page`.
+fn lines(code: &SharedCode, guest: &GuestCode<'_>, page: u64, block: &ShownBlock) -> String {
+    let mut out = format!(
+        "guest block of {} instructions, host code of {} bytes\n",
+        block.instructions,
+        block.code.len()
+    );
+    for Part { purpose, bytes } in &block.parts {
+        let host = block.code.get(bytes.clone()).unwrap_or_default();
+        let heading = match purpose {
+            Purpose::Instruction(at) => {
+                let at = page + u64::from(*at);
+                guest.fetch(at).map(|bits| inspect::instruction(at, bits))
+            }
+            _ if host.is_empty() => continue,
+            Purpose::Entry => Some("entry from other pages, entry from this page, budget".into()),
+            Purpose::Onward => Some("on to the next block".into()),
+            Purpose::Budget => Some("the budget is used up".into()),
+            Purpose::Asides => Some("seldom run".into()),
+        };
+        let _ = writeln!(out, " {}", heading.unwrap_or_else(|| "not there".into()));
+        let address = block.address + bytes.start as u64;
+        host_lines(&mut out, WaysOut::of(code), address, host);
+    }
+    out
 }
 
 /// Code as the hart would fetch it.
@@ -72,35 +81,6 @@ impl GuestCode<'_> {
         }
         let high = parcel(address.wrapping_add(2))?;
         Some(u32::from(low) | u32::from(high) << 16)
-    }
-
-    fn find_block(&self, cache: &Cache, address: u64, offset: u64) -> Option<Block> {
-        let in_page = offset % PAGE_SIZE;
-        (0..=in_page.min(REACH)).step_by(2).find_map(|back| {
-            let key = Key::new(offset - back, self.hart.mode.privilege);
-            let (host, count) = cache.place(key)?;
-            let instructions = self.instructions(address.wrapping_sub(back), count);
-            let inside = instructions.iter().any(|(at, _)| *at == address);
-            inside.then_some(Block { instructions, host })
-        })
-    }
-
-    /// The `count` instructions of the block that begins at `start`: what lies there in a row,
-    /// but for jumps forward, which a block follows.
-    fn instructions(&self, start: u64, count: u32) -> Vec<(u64, u32)> {
-        let mut at = start;
-        let mut found = Vec::new();
-        while found.len() < count as usize {
-            let Some(bits) = self.fetch(at) else { break };
-            found.push((at, bits));
-            at = match decode(bits) {
-                Some(insn) if insn.op == Op::Jal && insn.rd == 0 && insn.imm > 0 => {
-                    at.wrapping_add_signed(insn.imm.into())
-                }
-                _ => at.wrapping_add(if length(bits as u16) == 4 { 4 } else { 2 }),
-            };
-        }
-        found
     }
 }
 
@@ -145,6 +125,6 @@ fn host_lines(out: &mut String, ways_out: WaysOut, address: u64, bytes: &[u8]) {
     for instruction in Decoder::with_ip(64, bytes, address, DecoderOptions::NONE) {
         text.clear();
         formatter.format(&instruction, &mut text);
-        let _ = writeln!(out, "  {:#014x}:  {text}", instruction.ip());
+        let _ = writeln!(out, "      {:#014x}:  {text}", instruction.ip());
     }
 }
