@@ -34,6 +34,8 @@ pub struct Core {
     /// Nonzero if floating-point instructions may be executed in generated code: the unit is
     /// on and its state dirty, and the rounding mode is one that the host has.
     pub float_ready: u8,
+    /// Nonzero if the unit is on, whatever its state: enough to store its registers.
+    pub float_on: u8,
     /// A guest-physical address in RAM is the host's plus this.
     pub ram_distance: u64,
     /// The host's name of the rounding mode that it is set to then.
@@ -85,6 +87,8 @@ pub const STACK: Mem = field(offset_of!(Core, stack));
 pub const LEFT_FIELD: Mem = field(offset_of!(Core, left));
 /// [`Core::float_ready`].
 pub const FLOAT_READY: Mem = field(offset_of!(Core, float_ready));
+/// [`Core::float_on`].
+pub const FLOAT_ON: Mem = field(offset_of!(Core, float_on));
 
 /// [`Core::ram_distance`].
 pub const RAM_DISTANCE: Mem = field(offset_of!(Core, ram_distance));
@@ -124,6 +128,7 @@ impl Core {
             left: 0,
             horizon: 0,
             float_ready: 0,
+            float_on: 0,
             ram_distance: 0,
             float_rounding: 0,
             mxcsr: 0,

@@ -228,6 +228,7 @@ impl Translation {
             window_end: None,
             floats: FloatRegisters::default(),
             float_unit_expected: false,
+            float_on_expected: false,
             diverted: false,
             apart: false,
             again: near,
@@ -349,6 +350,8 @@ struct Emitter<'a> {
     floats: FloatRegisters,
     /// The block has made sure that the floating-point unit is ready.
     float_unit_expected: bool,
+    /// The block has made sure that it is on.
+    float_on_expected: bool,
     /// Results of integer instructions go to `rax` instead of their register.
     diverted: bool,
     /// Windows are not used: see [`Aside::Apart`].

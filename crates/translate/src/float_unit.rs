@@ -63,6 +63,7 @@ impl Core {
 
     /// To be called before generated code runs.
     pub fn prepare_float(&mut self) {
+        self.float_on = u8::from(self.hart.csrs.mstatus & mstatus::FS != 0);
         let mode = self.float_mode();
         if self.float_ready != 0 {
             if mode == Some(self.float_rounding) {

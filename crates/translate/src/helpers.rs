@@ -45,7 +45,7 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name:
     let left = core.left + u64::from(note.uncounted);
     core.hart.counts.retired = core.horizon.wrapping_sub(left);
     core.hart.pc = core.page.wrapping_add(note.at.into());
-    let float_ready = core.float_ready;
+    let float_before = (core.float_ready, core.float_on);
     let left = left - 1;
     engine.counts.fallbacks += 1;
     let insn = if note.known {
@@ -72,7 +72,7 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name:
     }
     core.space = engine.spaces.current();
     core.prepare_float();
-    if core.float_ready < float_ready {
+    if core.float_ready < float_before.0 || core.float_on < float_before.1 {
         // The block may have relied on it.
         return onward(core, engine, bus, left);
     }

@@ -13,7 +13,7 @@ use super::{Aside, Emitter, Step};
 use crate::assembler::{
     Alu, Bitwise, Cell, Cond, FloatOp, Fused, Label, Mem, Precision, Reg, Width, Xmm,
 };
-use crate::core_state::{FLOAT_READY, f};
+use crate::core_state::{FLOAT_ON, FLOAT_READY, f};
 use crate::features::Features;
 
 /// The `rm` field for truncation, and for whatever `frm` says.
@@ -267,7 +267,10 @@ impl Emitter<'_> {
             Op::Fsd => (Kind::Store, Precision::Double),
             _ => return false,
         };
-        self.expect_float_unit();
+        match kind {
+            Kind::Load => self.expect_float_unit(),
+            Kind::Store => self.expect_float_on(),
+        }
         let done = self.a.label();
         let at = self.reach(kind, done);
         match kind {
@@ -304,6 +307,18 @@ impl Emitter<'_> {
         self.float_unit_expected = true;
         let label = self.leave_aside();
         self.a.cmp_mi8(FLOAT_READY, 0);
+        self.a.jcc(Cond::E, label);
+    }
+
+    /// Once in a block, if nothing more was asked for: is the unit on? That is all that stores
+    /// need; `setjmp` stores all registers of programs that never compute with them.
+    fn expect_float_on(&mut self) {
+        if self.float_unit_expected || self.float_on_expected {
+            return;
+        }
+        self.float_on_expected = true;
+        let label = self.leave_aside();
+        self.a.cmp_mi8(FLOAT_ON, 0);
         self.a.jcc(Cond::E, label);
     }
 

@@ -7,7 +7,7 @@
 //! executed from a copy in which every access is checked for itself.
 
 use ringer_hart::Privilege;
-use ringer_isa::{Class, Insn, Op};
+use ringer_isa::{Class, Format, Insn, Op};
 
 use super::{Emitter, Step, system};
 use crate::features::Features;
@@ -65,18 +65,23 @@ impl Emitter<'_> {
             self.steps,
             self.index,
             |insn| clobbers(insn, self.features, self.privilege),
-            self.float_unit_expected,
+            |insn| {
+                let stores = insn.op.format() == Format::FloatStore;
+                self.float_unit_expected
+                    || !insn.op.is_float()
+                    || (stores && self.float_on_expected)
+            },
         )
     }
 }
 
-/// `float_ready`: the block has made sure of the floating-point unit. Before that no window
-/// goes beyond a floating-point instruction: the other way would skip the check.
+/// `is_ready`: the block has made sure of the floating-point unit, if the instruction needs it.
+/// Before that no window goes beyond it: the other way would skip the check.
 fn plan(
     steps: &[Step],
     first: usize,
     clobbers: impl Fn(&Insn) -> bool,
-    float_ready: bool,
+    is_ready: impl Fn(&Insn) -> bool,
 ) -> Option<Window> {
     let start = steps.get(first)?;
     let base = start.insn.rs1;
@@ -102,8 +107,7 @@ fn plan(
     let mut last = first;
     for (index, step) in steps.iter().enumerate().skip(first) {
         let insn = &step.insn;
-        let unready = insn.op.is_float() && !float_ready;
-        if step.followed || (index > first && (unready || clobbers(insn))) {
+        if step.followed || (index > first && (!is_ready(insn) || clobbers(insn))) {
             break;
         }
         if let Some(size) = bytes(insn.op)
