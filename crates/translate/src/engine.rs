@@ -57,8 +57,8 @@ impl<B: Bus> Translator<B> {
             engine: Engine {
                 pages_heard: shared.pages(),
                 drops_heard: shared.drops(),
+                spaces: Spaces::new(shared.harts()).map_err(TranslateError::Tables)?,
                 shared,
-                spaces: Spaces::new().map_err(TranslateError::Tables)?,
                 counts: TranslatorCounts::default(),
                 by_op: vec![0; Op::ALL.len()].into_boxed_slice(),
                 assembler: Assembler::new(0),

@@ -159,6 +159,11 @@ impl<B: Bus> SharedCode<B> {
         }))
     }
 
+    /// How many harts share it.
+    pub fn harts(&self) -> usize {
+        self.heard.len()
+    }
+
     /// What the cache holds and has done.
     pub fn counts(&self) -> CacheCounts {
         self.store().cache.counts()

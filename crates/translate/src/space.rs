@@ -4,6 +4,8 @@
 //! Generated code looks into the tables itself; see `emit/memory.rs` and `emit/jump.rs`.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ringer_hart::code_pages::CodePages;
 use ringer_hart::csr::satp;
@@ -48,6 +50,29 @@ const LISTED: usize = 1024;
 /// Chunks of a table that may be in use: 2 MiB of memory, twice, for each of the two tables.
 const MOST_CHUNKS: u32 = 256;
 
+/// Memory of the host's that a full table of jumps takes, as [`Backed`] counts.
+const JUMPS_BACKED: u32 = (size_of::<[Jump; JUMPS]>() / Backed::UNIT) as u32;
+
+/// Counts the host's memory behind the tables of all spaces of a hart, which share the counter.
+#[derive(Clone, Debug, Default)]
+pub struct Backed(Arc<AtomicU32>);
+
+impl Backed {
+    /// What is counted as one: the memory of a chunk, tags and deltas.
+    pub const UNIT: usize = CHUNK * size_of::<Page>();
+
+    /// How much there is.
+    pub fn units(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+    fn add(&self, units: u32) {
+        self.0.fetch_add(units, Ordering::Relaxed);
+    }
+    fn remove(&self, units: u32) {
+        self.0.fetch_sub(units, Ordering::Relaxed);
+    }
+}
+
 /// Which entries of a table of pages are in use.
 #[derive(Debug)]
 struct Used {
@@ -71,16 +96,19 @@ impl Used {
         }
     }
 
-    fn add(&mut self, slot: usize) {
+    /// True if the host has to back another chunk.
+    fn add(&mut self, slot: usize) -> bool {
         if self.list.len() < LISTED {
             self.list.push(slot as u32);
         }
         let (word, bit) = (slot / CHUNK / 64, 1 << (slot / CHUNK % 64));
         self.chunks[word] |= bit;
-        if self.backed[word] & bit == 0 {
+        let more = self.backed[word] & bit == 0;
+        if more {
             self.backed[word] |= bit;
             self.touched += 1;
         }
+        more
     }
 
     fn is_listed(&self) -> bool {
@@ -159,6 +187,9 @@ pub struct Space {
     /// Nothing was put in since it was last emptied.
     pages_empty: bool,
     jumps_empty: bool,
+    /// The table of jumps was in use since memory was given back.
+    jumps_backed: bool,
+    backed: Backed,
     /// When it was last entered, for replacement.
     pub last_used: u64,
 }
@@ -251,7 +282,7 @@ impl Shared {
 
 impl Space {
     /// An empty space, for one address space or for several.
-    pub fn new(conditions: Conditions, shared: bool) -> Result<Self, Errno> {
+    pub fn new(conditions: Conditions, shared: bool, backed: Backed) -> Result<Self, Errno> {
         let mut space = Self {
             tables: MappedTables::new()?,
             loads: Used::none(),
@@ -263,6 +294,8 @@ impl Space {
             jump_pages: [0; JUMP_PAGES / 64],
             pages_empty: true,
             jumps_empty: true,
+            jumps_backed: false,
+            backed,
             last_used: 0,
         };
         space.mark_first_entries();
@@ -420,18 +453,29 @@ impl Space {
             let of = if store { OF_STORES } else { 0 };
             shared.local.push(slot as u32 | of);
         }
-        if store {
-            self.stores.add(slot);
+        let more = if store {
             self.tables.store.set(slot, page);
+            self.stores.add(slot)
         } else {
-            self.loads.add(slot);
             self.tables.load.set(slot, page);
+            self.loads.add(slot)
+        };
+        if more {
+            self.backed.add(1);
         }
     }
 
+    /// How much of what [`Backed`] counts is this space's.
+    pub fn backed(&self) -> u32 {
+        let jumps = if self.jumps_backed { JUMPS_BACKED } else { 0 };
+        self.loads.touched + self.stores.touched + jumps
+    }
+
     /// Forgets all and gives the memory back.
-    fn release(&mut self) {
+    pub fn release(&mut self) {
         self.forget();
+        self.backed.remove(self.backed());
+        self.jumps_backed = false;
         self.loads.forget();
         self.stores.forget();
         self.tables.release();
@@ -444,6 +488,10 @@ impl Space {
         let (word, bit) = jump_page(pc);
         self.jump_pages[word] |= bit;
         self.jumps_empty = false;
+        if !self.jumps_backed {
+            self.jumps_backed = true;
+            self.backed.add(JUMPS_BACKED);
+        }
     }
 
     /// The code for `pc`, if remembered.

@@ -6,11 +6,17 @@ use ringer_hart::hart::AddressFence;
 use ringer_hart::{Hart, Privilege};
 use rustix::io::Errno;
 
-use crate::space::{Conditions, Space};
+use crate::space::{Backed, Conditions, Space};
 use crate::tables::Tables;
 
 /// Spaces kept; the one unused for longest makes room.
 const MOST: usize = 48;
+/// Memory of the host's that the tables of all harts' spaces may take together, in bytes. Where a
+/// hart has more than its part, the spaces unused for longest give theirs back: programs that come
+/// and go leave tables behind that nobody looks into any more.
+const MOST_BYTES: usize = 24 << 20;
+/// What each hart may have in any case: what one space takes at most.
+const LEAST_BYTES: usize = 4 << 20;
 /// Places in the index by hash.
 const INDEX: usize = 256;
 
@@ -40,6 +46,9 @@ pub struct Spaces {
     recent: [(Glance, usize); 4],
     /// Counts switches, to tell which space was unused for longest.
     now: u64,
+    /// Memory behind the tables, and how much of it there may be.
+    backed: Backed,
+    most_backed: u32,
     counts: SpaceCounts,
 }
 
@@ -101,11 +110,15 @@ fn hash(conditions: &Conditions) -> usize {
 }
 
 impl Spaces {
-    /// None but an empty one, for M-mode. Fails if the host gives no memory for its tables.
-    pub fn new() -> Result<Self, Errno> {
+    /// None but an empty one, for M-mode, for one of so many harts. Fails if the host gives no memory for its tables.
+    pub fn new(harts: usize) -> Result<Self, Errno> {
         let first = Conditions::of(&Hart::new(0, 0));
+        let backed = Backed::default();
+        let most_bytes = (MOST_BYTES / harts.max(1)).max(LEAST_BYTES);
         Ok(Self {
-            all: vec![Space::new(first, false)?],
+            all: vec![Space::new(first, false, backed.clone())?],
+            backed,
+            most_backed: (most_bytes / Backed::UNIT) as u32,
             index: [0; INDEX],
             current: 0,
             sharing: true,
@@ -148,6 +161,9 @@ impl Spaces {
             Some(place) => self.recent[..=place].rotate_right(1),
             None => {
                 let space = self.find(Conditions::of(hart));
+                if self.backed.units() > self.most_backed {
+                    self.give_back(space);
+                }
                 self.recent.rotate_right(1);
                 self.recent[0] = (wanted, space);
             }
@@ -190,7 +206,7 @@ impl Spaces {
         }
         self.counts.begun += 1;
         if self.all.len() < MOST
-            && let Ok(space) = Space::new(conditions, shared)
+            && let Ok(space) = Space::new(conditions, shared, self.backed.clone())
         {
             self.all.push(space);
             return self.all.len() - 1;
@@ -204,6 +220,21 @@ impl Spaces {
         }
         self.all[oldest].reuse(conditions, shared);
         oldest
+    }
+
+    /// Gives memory back to the host until there is no more than there may be, but not that of
+    /// space `but`.
+    fn give_back(&mut self, but: usize) {
+        while self.backed.units() > self.most_backed {
+            let others = self.all.iter_mut().enumerate();
+            let oldest = others
+                .filter(|(at, space)| *at != but && space.backed() > 0)
+                .min_by_key(|(_, space)| space.last_used);
+            match oldest {
+                Some((_, space)) => space.release(),
+                None => return,
+            }
+        }
     }
 
     /// Does what `sfence.vma` asks.
@@ -260,7 +291,7 @@ mod tests {
 
     #[test]
     fn programs_have_spaces_of_their_own_and_the_oldest_makes_room() {
-        let mut spaces = Spaces::new().unwrap();
+        let mut spaces = Spaces::new(1).unwrap();
         for root in 1..=200 {
             spaces.enter(&hart(Mode::U, root));
             spaces.current_mut().remember_jump(0x1000, root);
@@ -277,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_kernels_address_spaces_share_one() {
-        let mut spaces = Spaces::new().unwrap();
+        let mut spaces = Spaces::new(1).unwrap();
         spaces.enter(&hart(Mode::S, 1));
         spaces.current_mut().remember_jump(0x1000, 1);
         spaces.enter(&hart(Mode::U, 2));

@@ -87,8 +87,8 @@ fn spaces_that_are_touched_everywhere() {
     let (translator, most) = run(&machine, hart);
     let begun = translator.counts().spaces.begun;
     assert!(begun >= ROOTS, "{begun} spaces");
-    // 48 spaces of 4 MiB, and a little.
-    assert!(most < 256, "{most} MiB");
+    // 24 MiB, one space more of 4 MiB, and a little for each.
+    assert!(most < 48, "{most} MiB");
 }
 
 /// Calls functions that begin at every second byte: more blocks than there is room for.
