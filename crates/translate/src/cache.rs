@@ -66,15 +66,25 @@ impl Hasher for Spread {
 
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
 
-/// A jump in generated code that may lead to another block.
+/// In place of the number of a block or a link: none.
+const NONE: u32 = u32::MAX;
+
+/// A jump in generated code that may lead to another block. There are many of these: places in
+/// the memory are offsets, and lists of links go through the links themselves.
 #[derive(Clone, Debug)]
 struct Link {
-    /// Offset of the jump's 32-bit field in the memory.
-    site: usize,
-    /// Where it leads while it is not linked: a way out that asks for the link.
-    unlinked: u64,
     target: Key,
-    linked_to: Option<u32>,
+    /// Of the jump's 32-bit field.
+    site: u32,
+    /// Where it leads while it is not linked: a way out that asks for the link.
+    unlinked: u32,
+    /// The block that it leads to.
+    linked_to: u32,
+    /// The next link of the block that it is in.
+    next: u32,
+    /// The links before and behind it among those that lead to the same block.
+    previous_incoming: u32,
+    next_incoming: u32,
 }
 
 /// A jump of a block that is about to be added; offsets are from the block's start.
@@ -110,13 +120,25 @@ pub struct Fresh<'a> {
 #[derive(Debug)]
 struct Block {
     key: Key,
-    near: u64,
+    /// Address of the far entry.
     far: u64,
-    place: Range<usize>,
-    instructions: u32,
     fingerprint: u64,
-    links: Vec<u32>,
-    incoming: Vec<u32>,
+    /// Offset of the near entry.
+    near: u32,
+    start: u32,
+    len: u32,
+    instructions: u32,
+    /// The first of its links.
+    links: u32,
+    /// The first of the links that lead to it.
+    incoming: u32,
+}
+
+impl Block {
+    fn place(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.len as usize
+    }
 }
 
 /// What the cache holds and has done.
@@ -214,7 +236,7 @@ impl Cache {
             .filter(|(_, block)| {
                 block
                     .as_ref()
-                    .is_some_and(|block| next.contains(&block.place.start))
+                    .is_some_and(|block| next.contains(&block.place().start))
             })
             .map(|(id, _)| id)
             .collect();
@@ -243,7 +265,7 @@ impl Cache {
     /// it was made from.
     pub fn place(&self, key: Key) -> Option<(Range<usize>, u32)> {
         self.find(key)
-            .map(|block| (block.place.clone(), block.instructions))
+            .map(|block| (block.place(), block.instructions))
     }
 
     /// What tells the guest code that the block for `key` was made from, if there is a block.
@@ -258,22 +280,25 @@ impl Cache {
             self.blocks.push(None);
             self.blocks.len() as u32 - 1
         });
-        let mut links = Vec::with_capacity(fresh.links.len());
+        let mut links = NONE;
         for link in fresh.links {
             let number = self.free_links.pop().unwrap_or_else(|| {
                 self.links.push(None);
                 self.links.len() as u32 - 1
             });
             self.links[number as usize] = Some(Link {
-                site: at + link.site,
-                unlinked: memory.address(at + link.unlinked),
                 target: key.at(link.target),
-                linked_to: None,
+                site: (at + link.site) as u32,
+                unlinked: (at + link.unlinked) as u32,
+                linked_to: NONE,
+                next: links,
+                previous_incoming: NONE,
+                next_incoming: NONE,
             });
             if let Some(field) = fresh.code.get_mut(link.number..link.number + 4) {
                 field.copy_from_slice(&number.to_le_bytes());
             }
-            links.push(number);
+            links = number;
         }
         let len = fresh.code.len();
         memory.write(at, fresh.code);
@@ -284,13 +309,14 @@ impl Cache {
         let far = memory.address(at + fresh.far);
         let block = Block {
             key,
-            near: memory.address(at + fresh.near),
             far,
-            place: at..at + len,
-            instructions: fresh.instructions,
             fingerprint: fresh.fingerprint,
+            near: (at + fresh.near) as u32,
+            start: at as u32,
+            len: len as u32,
+            instructions: fresh.instructions,
             links,
-            incoming: Vec::new(),
+            incoming: NONE,
         };
         if let Some(old) = self.by_key.get(&key.0).copied() {
             self.drop_block(memory, old);
@@ -311,18 +337,22 @@ impl Cache {
         let Some(&id) = self.by_key.get(&key.0) else {
             return;
         };
-        let Some(Some(link)) = self.links.get_mut(number as usize) else {
+        let Some(link) = link_of(&mut self.links, number) else {
             return;
         };
-        if link.target != key || link.linked_to.is_some() {
+        if link.target != key || link.linked_to != NONE {
             return;
         }
         let Some(Some(block)) = self.blocks.get_mut(id as usize) else {
             return;
         };
-        link.linked_to = Some(id);
-        block.incoming.push(number);
-        memory.patch(link.site, block.near);
+        link.linked_to = id;
+        link.next_incoming = std::mem::replace(&mut block.incoming, number);
+        memory.patch(link.site as usize, memory.address(block.near as usize));
+        let next = link.next_incoming;
+        if let Some(next) = link_of(&mut self.links, next) {
+            next.previous_incoming = number;
+        }
         self.counts.links += 1;
         self.counts.linked += 1;
     }
@@ -373,7 +403,7 @@ impl Cache {
         };
         self.free_blocks.push(id);
         self.counts.blocks -= 1;
-        self.counts.bytes -= block.place.len() as u64;
+        self.counts.bytes -= u64::from(block.len);
         if self.by_key.get(&block.key.0) == Some(&id) {
             self.by_key.remove(&block.key.0);
         }
@@ -383,24 +413,146 @@ impl Cache {
                 self.by_page.remove(&block.key.page());
             }
         }
-        for number in block.incoming {
-            if let Some(Some(link)) = self.links.get_mut(number as usize) {
-                link.linked_to = None;
-                self.counts.linked -= 1;
-                memory.patch(link.site, link.unlinked);
-            }
+        let mut number = block.incoming;
+        while let Some(link) = link_of(&mut self.links, number) {
+            memory.patch(link.site as usize, memory.address(link.unlinked as usize));
+            link.linked_to = NONE;
+            link.previous_incoming = NONE;
+            number = std::mem::replace(&mut link.next_incoming, NONE);
+            self.counts.linked -= 1;
         }
-        for number in block.links {
-            let Some(link) = self.links.get_mut(number as usize).and_then(Option::take) else {
-                continue;
-            };
+        let mut number = block.links;
+        while let Some(link) = self.links.get_mut(number as usize).and_then(Option::take) {
             self.free_links.push(number);
-            if let Some(to) = link.linked_to
-                && let Some(Some(target)) = self.blocks.get_mut(to as usize)
-            {
-                target.incoming.retain(|other| *other != number);
-                self.counts.linked -= 1;
-            }
+            self.take_out(&link);
+            number = link.next;
         }
+    }
+
+    /// Takes a link that is gone out of the list of those that lead to the same block.
+    fn take_out(&mut self, gone: &Link) {
+        let Some(Some(target)) = self.blocks.get_mut(gone.linked_to as usize) else {
+            return;
+        };
+        match link_of(&mut self.links, gone.previous_incoming) {
+            Some(previous) => previous.next_incoming = gone.next_incoming,
+            None => target.incoming = gone.next_incoming,
+        }
+        if let Some(next) = link_of(&mut self.links, gone.next_incoming) {
+            next.previous_incoming = gone.previous_incoming;
+        }
+        self.counts.linked -= 1;
+    }
+}
+
+/// The link with this number, if there is one.
+fn link_of(links: &mut [Option<Link>], number: u32) -> Option<&mut Link> {
+    links.get_mut(number as usize)?.as_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: usize = 4096;
+    const BLOCKS: u64 = 24;
+
+    fn key(number: u64) -> Key {
+        // Four blocks in each page.
+        Key::new(number * 1024, Privilege::User)
+    }
+
+    /// A block with two jumps, to the blocks `to`.
+    fn add(cache: &mut Cache, memory: &CodeMemory, number: u64, to: [u64; 2]) {
+        let site = |site: usize, target: u64| LinkSite {
+            site,
+            unlinked: 32 + site,
+            number: 16 + site,
+            target: key(target).offset(),
+        };
+        let Room::At(at) = cache.room(1024) else {
+            cache.begin_region(memory);
+            return;
+        };
+        let fresh = Fresh {
+            code: &mut [0; 1024],
+            near: 4,
+            far: 0,
+            links: &[site(8, to[0]), site(12, to[1])],
+            instructions: 2,
+            fingerprint: number,
+        };
+        cache.add(memory, key(number), at, fresh);
+    }
+
+    /// Every jump leads where the lists say, and the lists say the same in both directions.
+    fn check(cache: &Cache, memory: &CodeMemory) {
+        let mut linked = 0;
+        for (number, link) in (0..).zip(&cache.links) {
+            let Some(link) = link else { continue };
+            let site = link.site as usize;
+            let field = memory.read(site, 4).try_into().map(i32::from_le_bytes);
+            let leads_to = memory
+                .address(site + 4)
+                .wrapping_add_signed(field.unwrap().into());
+            if link.linked_to == NONE {
+                assert_eq!(leads_to, memory.address(link.unlinked as usize));
+                continue;
+            }
+            linked += 1;
+            let target = cache.blocks[link.linked_to as usize].as_ref().unwrap();
+            assert_eq!(target.key, link.target);
+            assert_eq!(leads_to, memory.address(target.near as usize));
+            let next_of = |at: u32| {
+                cache
+                    .links
+                    .get(at as usize)?
+                    .as_ref()
+                    .map(|l| l.next_incoming)
+            };
+            let mut incoming = std::iter::successors(Some(target.incoming), |at| next_of(*at));
+            assert!(incoming.any(|at| at == number), "link {number}");
+        }
+        assert_eq!(cache.counts().linked, linked);
+        let own: usize = cache.blocks.iter().flatten().count();
+        let links = cache.links.iter().flatten().count();
+        assert_eq!((cache.counts().blocks as usize, links), (own, 2 * own));
+    }
+
+    #[test]
+    fn links_lead_to_blocks_that_are_there() {
+        let memory = CodeMemory::new(START + REGIONS * 4096).unwrap();
+        let mut cache = Cache::new(START, memory.size());
+        let mut random = 1_u64;
+        let mut next = |below: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut most = 0;
+        for _ in 0..5000 {
+            match next(32) {
+                0..12 => {
+                    let to = [next(BLOCKS), next(BLOCKS)];
+                    add(&mut cache, &memory, next(BLOCKS), to);
+                }
+                12..31 => {
+                    let number = next(2 * BLOCKS) as u32;
+                    cache.link(&memory, number, key(next(BLOCKS)));
+                    if let Some(target) = link_of(&mut cache.links, number).map(|l| l.target) {
+                        cache.link(&memory, number, target);
+                    }
+                }
+                _ => drop(cache.drop_page(&memory, next(BLOCKS / 4))),
+            }
+            check(&cache, &memory);
+            most = most.max(cache.counts().linked);
+        }
+        let counts = cache.counts();
+        assert!(
+            most > 10 && counts.changed > 100 && counts.evicted > 100,
+            "{counts:?}"
+        );
     }
 }

@@ -18,6 +18,8 @@ use crate::thunks::Thunks;
 
 /// Room for generated code. The host backs only what is used.
 const CODE_BYTES: usize = 64 << 20;
+/// Jumps from anywhere in it must reach all of it, and more.
+const MOST_CODE_BYTES: usize = 1 << 30;
 /// The part of it that the thunks may take.
 const THUNK_BYTES: usize = 4096;
 /// Less than this would not hold one block in each region.
@@ -32,7 +34,8 @@ const NEWS: usize = 4096;
 pub struct Options {
     /// What the host can do.
     pub features: Features,
-    /// Room for generated code, in bytes. What is too little to work with is rounded up.
+    /// Room for generated code, in bytes. What is too little to work with is rounded up; what
+    /// jumps would not reach is not used.
     pub code_bytes: usize,
 }
 
@@ -128,7 +131,7 @@ impl<B: Bus> SharedCode<B> {
             features,
             code_bytes,
         } = options;
-        let whole_pages = code_bytes.max(LEAST_CODE_BYTES) & !0xfff;
+        let whole_pages = code_bytes.clamp(LEAST_CODE_BYTES, MOST_CODE_BYTES) & !0xfff;
         let memory = CodeMemory::new(whole_pages)?;
         let mut a = Assembler::new(memory.address(0));
         let thunks = Thunks::assemble(&mut a, helpers::fallback::<B>, helpers::find_jump::<B>)?;
