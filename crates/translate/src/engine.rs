@@ -16,6 +16,7 @@ use crate::cache::{Fresh, Key, Room};
 use crate::core_state::Core;
 use crate::counts::TranslatorCounts;
 use crate::emit::Translation;
+use crate::recent::RecentCode;
 use crate::shared::{SharedCode, TranslateError};
 use crate::space::SpaceCache;
 use crate::spaces::Spaces;
@@ -39,6 +40,7 @@ pub struct Engine<B: ?Sized> {
     /// Instructions executed by the definition for generated code, by [`Op`].
     by_op: Box<[u64]>,
     assembler: Assembler,
+    recent: RecentCode,
     /// News heard: pages with code, and drops of blocks.
     pages_heard: u64,
     drops_heard: u64,
@@ -62,6 +64,7 @@ impl<B: Bus> Translator<B> {
                 counts: TranslatorCounts::default(),
                 by_op: vec![0; Op::ALL.len()].into_boxed_slice(),
                 assembler: Assembler::new(0),
+                recent: RecentCode::new(),
             },
         })
     }
@@ -225,7 +228,7 @@ impl<B: Bus> Engine<B> {
             }
             let drops = self.shared.drops();
             if drops != self.drops_heard {
-                self.spaces.forget_jumps();
+                self.forget_code();
                 self.drops_heard = drops;
             }
             self.shared
@@ -300,7 +303,7 @@ impl<B: Bus> Engine<B> {
         }
         let drops = shared.drops();
         if drops != self.drops_heard {
-            self.spaces.forget_jumps();
+            self.forget_code();
             self.drops_heard = drops;
         }
     }
@@ -312,14 +315,27 @@ impl<B: Bus> Engine<B> {
         }
         let offset = self.locate(hart, bus)?;
         let key = Key::new(offset, hart.mode.privilege);
-        let shared = Arc::clone(&self.shared);
-        let known = shared.store().cache.far(key);
-        let code = match known {
+        let code = match self.recent.find(key) {
             Some(code) => code,
-            None => self.translate(hart, bus, key)?,
+            None => {
+                let shared = Arc::clone(&self.shared);
+                let known = shared.store().cache.far(key);
+                let code = match known {
+                    Some(code) => code,
+                    None => self.translate(hart, bus, key)?,
+                };
+                self.recent.remember(key, code);
+                code
+            }
         };
         self.spaces.current_mut().remember_jump(hart.pc, code);
         Some(code)
+    }
+
+    /// Forgets where code is, since blocks were dropped.
+    fn forget_code(&mut self) {
+        self.spaces.forget_jumps();
+        self.recent.forget();
     }
 
     /// Where in RAM the code at `pc` lies, if all of its page may be executed.
@@ -376,7 +392,7 @@ impl<B: Bus> Engine<B> {
                 if !shared.begin_region(store, hart.id) {
                     return None;
                 }
-                self.spaces.forget_jumps();
+                self.forget_code();
                 self.drops_heard = shared.drops();
                 continue;
             };

@@ -16,6 +16,7 @@ mod features;
 mod float_unit;
 mod helpers;
 mod known;
+mod recent;
 mod shared;
 pub mod show;
 mod space;

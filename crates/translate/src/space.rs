@@ -50,8 +50,7 @@ const LISTED: usize = 1024;
 /// Chunks of a table that may be in use: 2 MiB of memory, twice, for each of the two tables.
 const MOST_CHUNKS: u32 = 256;
 
-/// Memory of the host's that a full table of jumps takes, as [`Backed`] counts.
-const JUMPS_BACKED: u32 = (size_of::<[Jump; JUMPS]>() / Backed::UNIT) as u32;
+const _: () = assert!(JUMPS / CHUNK <= 64 && size_of::<Jump>() == size_of::<Page>());
 
 /// Counts the host's memory behind the tables of all spaces of a hart, which share the counter.
 #[derive(Clone, Debug, Default)]
@@ -187,9 +186,11 @@ pub struct Space {
     /// Nothing was put in since it was last emptied.
     pages_empty: bool,
     jumps_empty: bool,
-    /// The table of jumps was in use since memory was given back.
-    jumps_backed: bool,
+    /// Parts of the table of jumps, of [`CHUNK`] entries, in use since memory was given back.
+    jumps_backed: u64,
     backed: Backed,
+    /// Jumps that were put in since then, as slots, if they are not too many.
+    jumps_used: Vec<u32>,
     /// When it was last entered, for replacement.
     pub last_used: u64,
 }
@@ -294,8 +295,9 @@ impl Space {
             jump_pages: [0; JUMP_PAGES / 64],
             pages_empty: true,
             jumps_empty: true,
-            jumps_backed: false,
+            jumps_backed: 0,
             backed,
+            jumps_used: Vec::new(),
             last_used: 0,
         };
         space.mark_first_entries();
@@ -392,7 +394,14 @@ impl Space {
     /// Forgets which code belongs to which address.
     pub fn forget_jumps(&mut self) {
         if !self.jumps_empty {
-            self.tables.jumps.fill(NO_JUMP);
+            if self.jumps_used.len() < LISTED {
+                for &slot in &self.jumps_used {
+                    self.tables.jumps[slot as usize] = NO_JUMP;
+                }
+            } else {
+                self.tables.jumps.fill(NO_JUMP);
+            }
+            self.jumps_used.clear();
             self.jump_pages.fill(0);
             self.jumps_empty = true;
         }
@@ -467,15 +476,14 @@ impl Space {
 
     /// How much of what [`Backed`] counts is this space's.
     pub fn backed(&self) -> u32 {
-        let jumps = if self.jumps_backed { JUMPS_BACKED } else { 0 };
-        self.loads.touched + self.stores.touched + jumps
+        self.loads.touched + self.stores.touched + self.jumps_backed.count_ones()
     }
 
     /// Forgets all and gives the memory back.
     pub fn release(&mut self) {
         self.forget();
         self.backed.remove(self.backed());
-        self.jumps_backed = false;
+        self.jumps_backed = 0;
         self.loads.forget();
         self.stores.forget();
         self.tables.release();
@@ -484,13 +492,18 @@ impl Space {
 
     /// Remembers where the code for `pc` is.
     pub fn remember_jump(&mut self, pc: u64, code: u64) {
-        self.tables.jumps[jump_slot(pc)] = Jump { pc, code };
+        let slot = jump_slot(pc);
+        self.tables.jumps[slot] = Jump { pc, code };
+        if self.jumps_used.len() < LISTED {
+            self.jumps_used.push(slot as u32);
+        }
         let (word, bit) = jump_page(pc);
         self.jump_pages[word] |= bit;
         self.jumps_empty = false;
-        if !self.jumps_backed {
-            self.jumps_backed = true;
-            self.backed.add(JUMPS_BACKED);
+        let part = 1 << (slot / CHUNK);
+        if self.jumps_backed & part == 0 {
+            self.jumps_backed |= part;
+            self.backed.add(1);
         }
     }
 
