@@ -11,7 +11,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 /// Pages remembered for loads, and as many for stores, by their address modulo 4 GiB.
 pub const PAGES: usize = 1 << 20;
 /// Jump targets remembered (direct-mapped).
-pub const JUMPS: usize = 1 << 15;
+pub const JUMPS: usize = 1 << 13;
 
 /// Where a page lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
