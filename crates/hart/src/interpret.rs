@@ -10,7 +10,7 @@ pub use tlb::TlbCounts;
 use blocks::{Blocks, Predecoded};
 use tlb::Tlb;
 
-use crate::bus::{Bus, request};
+use crate::bus::Bus;
 use crate::execute::Flow;
 use crate::hart::{AddressFence, Effects, Exit, Hart};
 
@@ -47,7 +47,7 @@ impl Interpreter {
         // Whoever drove the hart before may have changed anything.
         hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
         loop {
-            if bus.lines(hart.id).has_requests() && self.attend(hart, bus) {
+            if bus.lines(hart.id).has_requests() && hart.attend(bus) {
                 return Exit::Yield;
             }
             while !hart.effects.is_empty() {
@@ -65,21 +65,6 @@ impl Interpreter {
     /// What the caches have done.
     pub fn counts(&self) -> (TlbCounts, BlockCounts) {
         (self.tlb.counts(), self.blocks.counts())
-    }
-
-    /// Does what others asked of the hart; true if it must leave the run loop.
-    fn attend<B: Bus + ?Sized>(&mut self, hart: &mut Hart, bus: &B) -> bool {
-        let requests = bus.lines(hart.id).take_requests();
-        if requests & request::FENCE_I != 0 {
-            hart.counts.fences_i += 1;
-            hart.effects |= Effects::FENCE_I;
-        }
-        if requests & request::FENCE_VMA != 0 {
-            hart.counts.fences_vma += 1;
-            hart.effects |= Effects::FLUSH_TLB;
-        }
-        hart.effects |= Effects::INTERRUPTS;
-        requests & request::YIELD != 0
     }
 
     fn act_on_effects<B: Bus + ?Sized>(&mut self, hart: &mut Hart, bus: &B) {

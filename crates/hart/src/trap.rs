@@ -1,6 +1,6 @@
 //! Taking traps and returning from them (Privileged 3.1.6–3.1.9, 12.1.1): the one trap entry.
 
-use crate::bus::{Bus, irq};
+use crate::bus::{Bus, irq, request};
 use crate::cause::{Cause, Exception, INTERRUPT_PRIORITY};
 use crate::csr::{mcause, mstatus};
 use crate::hart::{Effects, Exit, Hart, Reservation};
@@ -21,6 +21,22 @@ impl Hart {
         let delegated = self.csrs.medeleg >> code & 1 != 0;
         self.trap(code, exception.tval, delegated);
         None
+    }
+
+    /// Does what others asked of this hart ([`request`]): the effects are for the engine to act
+    /// on. True if the hart must leave its run loop.
+    pub fn attend<B: Bus + ?Sized>(&mut self, bus: &B) -> bool {
+        let requests = bus.lines(self.id).take_requests();
+        if requests & request::FENCE_I != 0 {
+            self.counts.fences_i += 1;
+            self.effects |= Effects::FENCE_I;
+        }
+        if requests & request::FENCE_VMA != 0 {
+            self.counts.fences_vma += 1;
+            self.effects |= Effects::FLUSH_TLB;
+        }
+        self.effects |= Effects::INTERRUPTS;
+        requests & request::YIELD != 0
     }
 
     /// Takes the most urgent interrupt that is pending and enabled, if there is one.

@@ -1,7 +1,6 @@
 //! The definition as an engine: `Hart::step` in a loop, with interrupts sampled when the
 //! run loops of all engines sample them.
 
-use ringer_hart::bus::request;
 use ringer_hart::hart::Effects;
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, GuestVirt, Hart, Interpreter};
@@ -82,20 +81,8 @@ impl Engine for Reference {
         let mut left = budget;
         hart.effects |= Effects::INTERRUPTS;
         loop {
-            let lines = machine.lines(hart.id);
-            if lines.has_requests() {
-                let requests = lines.take_requests();
-                if requests & request::FENCE_I != 0 {
-                    hart.counts.fences_i += 1;
-                    hart.effects |= Effects::FENCE_I;
-                }
-                if requests & request::FENCE_VMA != 0 {
-                    hart.counts.fences_vma += 1;
-                }
-                hart.effects |= Effects::INTERRUPTS;
-                if requests & request::YIELD != 0 {
-                    return Exit::Yield;
-                }
+            if machine.lines(hart.id).has_requests() && hart.attend(machine) {
+                return Exit::Yield;
             }
             let effects = hart.take_effects();
             if effects.contains(Effects::FENCE_I) {

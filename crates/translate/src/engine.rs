@@ -1,14 +1,13 @@
 //! The engine: runs a hart in generated code, and by the definition wherever that cannot go on.
+//! One of the few modules with `unsafe`: it enters generated code.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ringer_hart::bus::request;
 use ringer_hart::hart::{AddressFence, Effects};
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, Hart, PAGE_SIZE};
-
 use ringer_isa::{Insn, Op};
 
 use crate::assembler::Assembler;
@@ -112,7 +111,7 @@ impl<B: Bus> Translator<B> {
             let Self { core, engine } = self;
             let hart = &mut core.hart;
             engine.hear_news(hart, bus);
-            if bus.lines(hart.id).has_requests() && attend(hart, bus) {
+            if bus.lines(hart.id).has_requests() && hart.attend(bus) {
                 return Exit::Yield;
             }
             while !hart.effects.is_empty() {
@@ -201,21 +200,6 @@ impl<B: Bus> Translator<B> {
         }
         None
     }
-}
-
-/// Does what others asked of the hart; true if it must leave the run loop.
-fn attend<B: Bus>(hart: &mut Hart, bus: &B) -> bool {
-    let requests = bus.lines(hart.id).take_requests();
-    if requests & request::FENCE_I != 0 {
-        hart.counts.fences_i += 1;
-        hart.effects |= Effects::FENCE_I;
-    }
-    if requests & request::FENCE_VMA != 0 {
-        hart.counts.fences_vma += 1;
-        hart.effects |= Effects::FLUSH_TLB;
-    }
-    hart.effects |= Effects::INTERRUPTS;
-    requests & request::YIELD != 0
 }
 
 impl<B: Bus> Engine<B> {

@@ -1,5 +1,6 @@
-//! The host's floating-point unit on the guest's behalf: rounding mode and flags change hands
-//! whenever control passes between generated code and Rust. One of the few modules with `unsafe`.
+//! The host's floating-point unit on the guest's behalf: rounding mode and flags change hands when
+//! control passes between generated code and Rust that computes with floating-point numbers or
+//! looks at the guest's flags. One of the few modules with `unsafe`.
 //!
 //! Rust assumes rounding to nearest and ignores the flags, so both must be put right.
 

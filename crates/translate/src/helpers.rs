@@ -24,8 +24,9 @@ fn needs_float_unit(insn: &Insn) -> bool {
     }
 }
 
-/// Executes the instruction that `note` names, by the definition; `name` is its number, if
-/// it is a known one, else its encoding, or 0. Returns one of [`go_on`], or the address of the code to run next.
+/// Executes the instruction that `note` names, by the definition; `name` is its number, if it is
+/// a known one, else its encoding, or 0. Returns one of [`go_on`], or the address of the code to
+/// run next.
 ///
 /// # Safety
 /// `core` is the core of a translator that runs on a `B`, called from its generated code.

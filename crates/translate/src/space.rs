@@ -47,7 +47,7 @@ const CHUNK: usize = 512;
 const CHUNKS: usize = PAGES / CHUNK;
 /// Entries that are remembered one by one, to be emptied so.
 const LISTED: usize = 1024;
-/// Chunks of a table that may be in use: 2 MiB of memory, twice, for each of the two tables.
+/// Chunks of a table that may be in use: 2 MiB of memory, tags and deltas together.
 const MOST_CHUNKS: u32 = 256;
 
 const _: () = assert!(JUMPS / CHUNK <= 64 && size_of::<Jump>() == size_of::<Page>());

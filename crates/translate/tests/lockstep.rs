@@ -9,7 +9,7 @@ use ringer_lockstep::suite;
 use ringer_translate::{Features, Options, SharedCode, Translator};
 
 /// Programs that once told the engines apart.
-const KEPT: [u64; 0] = [];
+const KEPT: [u64; 3] = [20, 69, 170];
 
 struct Translate(Translator<Machine>);
 
