@@ -256,11 +256,6 @@ impl Cache {
         self.blocks.get(id as usize)?.as_ref()
     }
 
-    /// Whether any block was made from this page of RAM.
-    pub fn has_page(&self, page: u64) -> bool {
-        self.by_page.contains_key(&page)
-    }
-
     /// The generated code for `key`, if there is any: where it lies and how many instructions
     /// it was made from.
     pub fn place(&self, key: Key) -> Option<(Range<usize>, u32)> {

@@ -47,10 +47,7 @@ impl Emitter<'_> {
                 return;
             }
             let site = self.a.jcc_patchable(cond);
-            self.aside.push(Aside::Unlinked {
-                site,
-                target: target as u16,
-            });
+            self.leads_to(site, target);
             return;
         }
         let label = self.a.label();
@@ -97,10 +94,7 @@ impl Emitter<'_> {
             self.a.push_r(Reg::Rax);
             if is_in_page(target) {
                 let site = self.a.call_patchable();
-                self.aside.push(Aside::Unlinked {
-                    site,
-                    target: target as u16,
-                });
+                self.leads_to(site, target);
             } else {
                 self.address_of(Reg::Rax, target as i32);
                 let code = self.look_up_jump();
@@ -152,6 +146,14 @@ impl Emitter<'_> {
         }
     }
 
+    /// The jump at `site` leads to this place in the page, once it is linked.
+    fn leads_to(&mut self, site: usize, target: i64) {
+        self.aside.push(Aside::Unlinked {
+            site,
+            target: target as u16,
+        });
+    }
+
     /// Goes on at this place, counted from the start of the page.
     pub(super) fn go_to(&mut self, target: i64) {
         if is_in_page(target) {
@@ -159,10 +161,7 @@ impl Emitter<'_> {
                 return self.a.jmp(self.near);
             }
             let site = self.a.jmp_patchable();
-            self.aside.push(Aside::Unlinked {
-                site,
-                target: target as u16,
-            });
+            self.leads_to(site, target);
         } else {
             self.address_of(Reg::Rax, target as i32);
             self.far_jump();
