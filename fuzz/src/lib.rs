@@ -1,6 +1,7 @@
 //! What is fuzzed: each module takes any bytes and must come back without a panic, soon.
 
 pub mod board_state;
+pub mod bundle;
 pub mod config;
 pub mod decoder;
 pub mod devices;
@@ -21,4 +22,5 @@ pub const TARGETS: &[Target] = &[
     ("board_state", board_state::run),
     ("loader", loader::run),
     ("config", config::run),
+    ("bundle", bundle::run),
 ];

@@ -15,6 +15,7 @@ const TARGETS: &[&str] = &[
     "board_state",
     "loader",
     "config",
+    "bundle",
 ];
 
 /// Options of `cargo xtask fuzz`.

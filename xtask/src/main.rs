@@ -24,7 +24,7 @@ enum Command {
     Guests(guests::Arguments),
     /// Build a Debian guest (kernel, initramfs, disk) in build/debian, and fetch firmware.
     Debian(debian::Arguments),
-    /// Check that isa, hart and machine build for bare RISC-V, without std.
+    /// Check that isa, hart, machine and bundle build for bare RISC-V, without std.
     CheckNostd,
     /// Run programs on Ringer and on QEMU side by side and name the first difference.
     Lockstep(lockstep::Arguments),

@@ -15,7 +15,12 @@ pub const BARE_TARGET: &str = "riscv64gc-unknown-none-elf";
 const RUST_SOURCE_SUITE: &str = "trixie-backports";
 
 /// The crates that must build without std.
-const NO_STD_CRATES: &[&str] = &["ringer-isa", "ringer-hart", "ringer-machine"];
+const NO_STD_CRATES: &[&str] = &[
+    "ringer-isa",
+    "ringer-hart",
+    "ringer-machine",
+    "ringer-bundle",
+];
 
 /// The repository's root.
 pub fn root() -> PathBuf {
