@@ -20,6 +20,7 @@ const NO_STD_CRATES: &[&str] = &[
     "ringer-hart",
     "ringer-machine",
     "ringer-bundle",
+    "ringer-shadow",
 ];
 
 /// The repository's root.

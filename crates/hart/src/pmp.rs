@@ -41,14 +41,14 @@ pub struct Pmp {
     ranges: [Option<Range>; ENTRIES],
 }
 
-/// What the PMP says of a whole page.
+/// What the PMP says of a whole page, or of a larger span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageVerdict {
-    /// Every byte of the page may be accessed so.
+    /// Every byte of it may be accessed so.
     Allowed,
     /// No byte may.
     Denied,
-    /// An entry begins or ends inside the page: each access must be asked for.
+    /// An entry begins or ends inside: each access must be asked for.
     Split,
 }
 
@@ -165,8 +165,20 @@ impl Pmp {
 
     /// What `privilege` may do with the whole page that holds `addr`.
     pub fn page(&self, addr: GuestPhys, access: Access, privilege: Privilege) -> PageVerdict {
-        let first = addr.page().0;
-        let last = first | (PAGE_SIZE - 1);
+        self.span(addr.page(), PAGE_SIZE, access, privilege)
+    }
+
+    /// What `privilege` may do with all of the `bytes` at `start`. Whether they are
+    /// [`PageVerdict::Split`] depends on neither the access nor the privilege.
+    pub fn span(
+        &self,
+        start: GuestPhys,
+        bytes: u64,
+        access: Access,
+        privilege: Privilege,
+    ) -> PageVerdict {
+        let first = start.0;
+        let last = first.saturating_add(bytes - 1);
         for range in self.ranges.iter().flatten() {
             if last < range.first || range.last < first {
                 continue;
@@ -176,7 +188,7 @@ impl Pmp {
             }
             break;
         }
-        if self.allows(addr.page(), PAGE_SIZE, access, privilege) {
+        if self.allows(start, bytes, access, privilege) {
             PageVerdict::Allowed
         } else {
             PageVerdict::Denied
@@ -273,6 +285,11 @@ mod tests {
         assert!(pmp.allows(at(0x1008), 8, Load, User));
         assert_eq!(pmp.page(at(0x1000), Load, User), PageVerdict::Split);
         assert_eq!(pmp.page(at(0x2000), Load, User), PageVerdict::Allowed);
+        assert_eq!(pmp.span(at(0), 0x4000, Load, User), PageVerdict::Split);
+        assert_eq!(
+            pmp.span(at(0x2000), 0x2000, Load, User),
+            PageVerdict::Allowed
+        );
     }
 
     #[test]

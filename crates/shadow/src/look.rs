@@ -1,0 +1,179 @@
+//! What the definition says about an address: the only place where a shadow's rights come from.
+
+use ringer_hart::pmp::PageVerdict;
+use ringer_hart::translate::{Access, AccessContext, Translation};
+use ringer_hart::{Bus, GuestPhys, GuestVirt, Hart, PAGE_SIZE};
+use ringer_isa::pte::Pte;
+
+use crate::paging::{HostPaging, Rights, size};
+use crate::pool::{HostPhys, PHYSICAL_END};
+
+/// How often the guest's other harts may change an entry under our eyes before the instruction
+/// is left to the definition, which makes progress in any case.
+const ATTEMPTS: usize = 4;
+/// The largest leaf a shadow has is at this level: 1 GiB.
+const LARGEST: u32 = 2;
+/// Levels that any guest's tables have.
+pub(crate) const MAX_LEVELS: u32 = 5;
+
+const ACCESSES: [Access; 3] = [Access::Fetch, Access::Load, Access::Store];
+
+/// The guest's entries that a walk went through, by level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Path([Option<(GuestPhys, Pte)>; MAX_LEVELS as usize]);
+
+impl Path {
+    fn note(&mut self, level: u32, at: GuestPhys, entry: Pte) {
+        if let Some(place) = self.0.get_mut(level as usize) {
+            *place = Some((at, entry));
+        }
+    }
+
+    /// Where the entry at `level` was, and what it held.
+    pub fn at(&self, level: u32) -> Option<(GuestPhys, Pte)> {
+        self.0.get(level as usize).copied().flatten()
+    }
+
+    /// What the entry at `level` held; 0 where the guest has none.
+    pub fn seen(&self, level: u32) -> Pte {
+        self.at(level).map_or(Pte(0), |(_, entry)| entry)
+    }
+
+    /// The guest's table at `level`.
+    pub fn table(&self, level: u32) -> Option<GuestPhys> {
+        self.at(level).map(|(at, _)| at.page())
+    }
+
+    /// The entry that ended the walk.
+    fn last(&self) -> Option<Pte> {
+        self.0.iter().flatten().next().map(|(_, entry)| *entry)
+    }
+}
+
+/// An address that leads to RAM, and the largest leaf for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub path: Path,
+    /// The level of the shadow's leaf.
+    pub level: u32,
+    /// Where the leaf leads.
+    pub host: HostPhys,
+    /// All that may be done now without a change to the guest's tables; at least what was asked.
+    pub rights: Rights,
+}
+
+/// Who looks, and where RAM is.
+pub(crate) struct Looker<'a, B: Bus + ?Sized> {
+    pub hart: &'a Hart,
+    pub bus: &'a B,
+    pub context: &'a AccessContext,
+    pub paging: HostPaging,
+    pub ram: HostPhys,
+}
+
+impl<B: Bus + ?Sized> Looker<'_, B> {
+    /// Asks about one access. `None` if it faults, or leads elsewhere than to RAM, or to a page
+    /// in which not all may be accessed so: then the definition must do it.
+    pub fn look(&self, va: GuestVirt, access: Access) -> Option<Found> {
+        for _ in 0..ATTEMPTS {
+            let (translation, path) = self.inspect(va, access)?;
+            if !is_marked(&path, access) {
+                // It is this that may set A and D; what it led to is seen at the next look.
+                self.hart
+                    .translate(self.bus, va, access, self.context)
+                    .ok()?;
+                continue;
+            }
+            let (level, span, host) = self.largest_leaf(&translation)?;
+            let mut rights = Rights::empty();
+            for other in ACCESSES {
+                let right = Rights::needed_for(other);
+                let allowed = || other == access || self.also(va, other, &translation, &path);
+                if self.is_open(span, level, other) && allowed() {
+                    rights |= right;
+                }
+            }
+            // Hardware has no leaf with W and without R. The definition does not either.
+            if !rights.contains(Rights::READ) {
+                rights.remove(Rights::WRITE);
+            }
+            return rights
+                .contains(Rights::needed_for(access))
+                .then_some(Found {
+                    path,
+                    level,
+                    host,
+                    rights,
+                });
+        }
+        None
+    }
+
+    fn inspect(&self, va: GuestVirt, access: Access) -> Option<(Translation, Path)> {
+        let mut path = Path::default();
+        let translation = self
+            .hart
+            .inspect(self.bus, va, access, self.context, |step| {
+                path.note(step.level, step.entry_at, step.entry);
+            })
+            .ok()?;
+        Some((translation, path))
+    }
+
+    /// Whether another access to the same address would go the same way, and change nothing.
+    fn also(&self, va: GuestVirt, access: Access, found: &Translation, path: &Path) -> bool {
+        // Saves walks that are sure to fail.
+        let hopeless = path.last().is_some_and(|leaf| match access {
+            Access::Fetch => !leaf.executable(),
+            Access::Load => !leaf.readable() && !leaf.executable(),
+            Access::Store => !leaf.writable() || !leaf.dirty(),
+        });
+        !hopeless && is_marked(path, access) && self.inspect(va, access) == Some((*found, *path))
+    }
+
+    /// The largest leaf that is all in RAM, inside the guest's leaf, of one mind by the PMP, and
+    /// possible on the host: its level, and where it starts for the guest and for the host.
+    fn largest_leaf(&self, found: &Translation) -> Option<(u32, GuestPhys, HostPhys)> {
+        let largest = LARGEST.min(self.paging.levels() - 1);
+        (0..=largest).rev().find_map(|level| {
+            let bytes = size(level);
+            if bytes > found.leaf_size {
+                return None;
+            }
+            let span = GuestPhys(found.phys.0 & !(bytes - 1));
+            let offset = self.bus.ram().offset(span, bytes)?;
+            let host = HostPhys(self.ram.0.checked_add(offset)?);
+            let possible = host.0 & (bytes - 1) == 0 && host.0.checked_add(bytes)? <= PHYSICAL_END;
+            // Stores to a watched page are for the definition, so it has a leaf of its own.
+            let watched = level != 0
+                && self
+                    .bus
+                    .watched_page()
+                    .is_some_and(|page| page.0.wrapping_sub(span.0) < bytes);
+            let verdict = self.verdict(span, level, Access::Load);
+            (possible && !watched && verdict != PageVerdict::Split).then_some((level, span, host))
+        })
+    }
+
+    fn verdict(&self, span: GuestPhys, level: u32, access: Access) -> PageVerdict {
+        let privilege = self.context.mode.privilege;
+        self.hart
+            .csrs
+            .pmp
+            .span(span, size(level), access, privilege)
+    }
+
+    /// Whether nothing but the page tables forbids the access anywhere in the leaf.
+    fn is_open(&self, span: GuestPhys, level: u32, access: Access) -> bool {
+        let watched = access == Access::Store && self.bus.watched_page() == Some(span);
+        self.verdict(span, level, access) == PageVerdict::Allowed && !watched
+    }
+}
+
+/// Whether the walk found A and D as the access needs them. A bare address needs none.
+fn is_marked(path: &Path, access: Access) -> bool {
+    let wanted = Pte::A | if access == Access::Store { Pte::D } else { 0 };
+    path.last().is_none_or(|leaf| leaf.0 & wanted == wanted)
+}
+
+const _: () = assert!(size(0) == PAGE_SIZE);
