@@ -19,6 +19,9 @@ Examples:
                                              the same through OpenSBI as firmware
   ringer run --bios rv64ui-p-add             an RISC-V test program: its result is the exit status
   ringer run debian                          Debian, after `cargo xtask debian`
+  ringer bundle web.toml mail.toml -o machine.bundle
+                                             several guests for the bare-metal monitor
+  ringer metal run machine.bundle            the bare-metal monitor with these guests
   ringer doctor                              what this computer offers, what is missing
 
 On the guest's console, Ctrl-A x quits, Ctrl-A c opens the monitor prompt, Ctrl-A h helps.";
@@ -43,6 +46,38 @@ A saved machine:
   ringer run --kernel Image … --save DIR     Ctrl-A c, then `save`; or SIGTERM, or --timeout
   ringer run --restore DIR                   goes on where it was";
 
+const BUNDLE_EXAMPLE: &str = "\
+Example:
+  ringer bundle web.toml mail.toml -o machine.bundle
+  ringer bundle --show machine.bundle
+  ringer metal run machine.bundle
+
+A guest is described like this; of all this only `kernel` or `bios` is needed. Paths are
+relative to the file.
+
+  name = \"web\"                   # as the operator knows it; default: the file's name
+  console = \"web\"                # the name of its console; default: the guest's
+  kernel = \"Image\"               # starts in S-mode: Linux Image or ELF, also compressed
+  initrd = \"initrd.cpio.gz\"
+  append = \"console=ttyS0 quiet\" # the kernel's command line
+  #bios = \"opensbi.bin\"          # starts in M-mode: firmware or a bare program
+  memory = \"256M\"                # this is the default
+  harts = 2                      # default: 1
+  share = 200                    # of CPU time, compared with other guests; default: 100
+
+  [[disk]]                       # goes into the bundle; in memory when the guest runs,
+  path = \"root.img\"              #   so what it writes is lost at the end
+  writable = true                # default: false
+
+  [[disk]]                       # a range of the real machine's first disk
+  host = { disk = 0, offset = \"1G\", size = \"512M\" }
+  writable = true
+
+  [[network]]                    # a network card at a switch between the guests
+  switch = 0                     # this is the default
+  mac = \"02:00:00:00:00:01\"      # default: made from the guest's name
+  bridged = false                # true: the switch leads to the real machine's card, too";
+
 /// What the whole command understands.
 #[derive(Debug, Parser)]
 #[command(
@@ -66,6 +101,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Run the small guest that comes with Ringer, and watch the machine from inside
     Demo(Box<RunOptions>),
+    /// Pack guests into one file for the bare-metal monitor
+    #[command(after_help = BUNDLE_EXAMPLE)]
+    Bundle(BundleArgs),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }
@@ -145,6 +183,20 @@ pub struct RunOptions {
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
+}
+
+/// Arguments of `ringer bundle`.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// Each describes a guest
+    #[arg(value_name = "GUEST.toml")]
+    pub guests: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE", conflicts_with = "show")]
+    pub output: Option<PathBuf>,
+    /// Say what is in a bundle instead
+    #[arg(long, value_name = "FILE", conflicts_with = "guests")]
+    pub show: Option<PathBuf>,
 }
 
 /// How instructions are executed.

@@ -1,14 +1,15 @@
 //! Putting a guest into RAM, and the harts at its start.
 
-use ringer_hart::{Bus, GuestPhys, Hart, Ram};
+use ringer_bundle::{Placement, Program, Segment};
+use ringer_hart::{Bus, GuestPhys, Hart};
 use ringer_machine::board::Board;
-use ringer_machine::boot::{Image, Images, Placed, Start, prepare};
+use ringer_machine::boot::{Images, Start, prepare};
 use ringer_machine::device_tree::Guest;
-use ringer_machine::memory_map::{RAM_BASE, ROM, Span};
+use ringer_machine::memory_map::{RAM_BASE, ROM};
 
 use crate::config::VmConfig;
 use crate::exit::Failure;
-use crate::loader::{self, ElfImage, Payload, Symbols};
+use crate::loader::{self, Payload, Symbols};
 use crate::machine::boot_seed;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 
@@ -151,11 +152,11 @@ impl BootFiles {
     }
     /// Puts everything into RAM and makes the harts.
     pub fn boot(&self, board: &Board) -> Result<Booted, Failure> {
-        let firmware = self.firmware.as_ref().map(|p| Placing::new(p, RAM_BASE));
-        let kernel = self.kernel.as_ref().map(|p| Placing::new(p, KERNEL_BASE));
+        let firmware = self.firmware.as_ref().map(firmware_program);
+        let kernel = self.kernel.as_ref().map(kernel_program);
         let images = Images {
-            firmware: firmware.as_ref().map(|p| p.image),
-            kernel: kernel.as_ref().map(|p| p.image),
+            firmware: firmware.as_ref().map(Program::image),
+            kernel: kernel.as_ref().map(Program::image),
             initrd: self.initrd.as_ref().map(|bytes| bytes.len() as u64),
         };
         let seed = boot_seed(self.deterministic)?;
@@ -166,9 +167,9 @@ impl BootFiles {
         };
         let (layout, start) = prepare(board, &images, &guest).map_err(Failure::monitor)?;
         let ram = board.ram();
-        for (placing, placed) in [(firmware, layout.firmware), (kernel, layout.kernel)] {
-            if let (Some(placing), Some(placed)) = (placing, placed) {
-                placing.put(ram, placed).ok_or_else(misplaced)?;
+        for (program, placed) in [(firmware, layout.firmware), (kernel, layout.kernel)] {
+            if let (Some(program), Some(placed)) = (program, placed) {
+                program.put(ram, placed).ok_or_else(misplaced)?;
             }
         }
         if let (Some(bytes), Some(span)) = (&self.initrd, layout.initrd) {
@@ -195,61 +196,38 @@ fn misplaced() -> Failure {
     Failure::monitor("the guest's files do not fit into its RAM; give more with --memory")
 }
 
-/// A payload and how it wants to be placed.
-struct Placing<'a> {
-    payload: &'a Payload,
-    image: Image,
-    /// Added to an ELF's addresses.
-    bias: u64,
+/// Firmware as it lies in memory.
+pub fn firmware_program(payload: &Payload) -> Program<'_> {
+    flatten(payload, RAM_BASE)
 }
 
-impl<'a> Placing<'a> {
-    fn new(payload: &'a Payload, base: GuestPhys) -> Self {
-        let (image, bias) = match payload {
-            Payload::Raw(bytes) => (Image::Movable(bytes.len() as u64), 0),
-            Payload::Image(image) => (Image::Movable(image.size), 0),
-            Payload::Elf(elf) => place_elf(elf, base),
-        };
-        Self {
-            payload,
-            image,
-            bias,
-        }
-    }
-    fn put(&self, ram: &Ram, placed: Placed) -> Option<()> {
-        match self.payload {
-            Payload::Raw(bytes) => ram.write(placed.span.base, bytes),
-            Payload::Image(image) => ram.write(placed.span.base, &image.bytes),
-            Payload::Elf(elf) => elf.segments.iter().try_for_each(|segment| {
-                let at = GuestPhys(segment.address.wrapping_add(self.bias));
-                ram.write(at, &segment.bytes)?;
-                let rest = segment.size.checked_sub(segment.bytes.len() as u64)?;
-                if rest > 0 {
-                    ram.fill(at.offset(segment.bytes.len() as u64), rest, 0)?;
-                }
-                Some(())
-            }),
-        }
-    }
+/// A kernel as it lies in memory.
+pub fn kernel_program(payload: &Payload) -> Program<'_> {
+    flatten(payload, KERNEL_BASE)
 }
 
 /// An ELF goes where it says. One that may be moved and is linked below RAM goes to `base`.
-fn place_elf(elf: &ElfImage, base: GuestPhys) -> (Image, u64) {
+fn flatten(payload: &Payload, base: GuestPhys) -> Program<'_> {
+    let elf = match payload {
+        Payload::Raw(bytes) => return Program::movable(bytes, 0),
+        Payload::Image(image) => return Program::movable(&image.bytes, image.size),
+        Payload::Elf(elf) => elf,
+    };
     let start = elf.segments.iter().map(|s| s.address).min().unwrap_or(0);
-    let end = elf
-        .segments
-        .iter()
-        .map(|s| s.address.saturating_add(s.size))
-        .max()
-        .unwrap_or(0);
     let bias = if elf.relocatable && start < RAM_BASE.0 {
         base.0.wrapping_sub(start & !(ringer_hart::PAGE_SIZE - 1))
     } else {
         0
     };
-    let image = Image::Fixed {
-        span: Span::new(start.wrapping_add(bias), end.saturating_sub(start)),
-        entry: GuestPhys(elf.entry.wrapping_add(bias)),
-    };
-    (image, bias)
+    let segments = elf.segments.iter().map(|segment| Segment {
+        address: segment.address.wrapping_add(bias),
+        bytes: &segment.bytes,
+        size: segment.size,
+    });
+    Program {
+        placement: Placement::Fixed {
+            entry: elf.entry.wrapping_add(bias),
+        },
+        segments: segments.collect(),
+    }
 }

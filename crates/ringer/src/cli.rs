@@ -10,7 +10,7 @@ use crate::args::{Args, Command, RunOptions};
 use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::terminal::ESCAPE_HELP;
-use crate::{debian, demo, doctor, run};
+use crate::{bundle, debian, demo, doctor, run};
 
 /// Runs the command.
 pub fn main() -> ExitCode {
@@ -22,6 +22,15 @@ pub fn main() -> ExitCode {
         None => start_demo(RunOptions::default()),
         Some(Command::Demo(options)) => start_demo(*options),
         Some(Command::Run(args)) => start(*args),
+        Some(Command::Bundle(args)) => {
+            return match bundle::run(&args) {
+                Ok(report) => {
+                    print!("{report}");
+                    ExitCode::SUCCESS
+                }
+                Err(failure) => fail(&failure),
+            };
+        }
         Some(Command::Doctor) => {
             print!("{}", doctor::report());
             return ExitCode::SUCCESS;
@@ -34,11 +43,13 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(outcome.status())
         }
-        Err(failure) => {
-            eprintln!("ringer: {failure}");
-            ExitCode::from(failure.status())
-        }
+        Err(failure) => fail(&failure),
     }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    eprintln!("ringer: {failure}");
+    ExitCode::from(failure.status())
 }
 
 fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
@@ -81,6 +92,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    eprintln!("ringer: {first}; see `ringer run --help`");
+    // The mistake may be in the subcommand's name, so what is not known counts as `run`.
+    let subcommand = match std::env::args().nth(1).as_deref() {
+        Some("bundle") => "bundle",
+        _ => "run",
+    };
+    eprintln!("ringer: {first}; see `ringer {subcommand} --help`");
     ExitCode::from(status::USAGE)
 }

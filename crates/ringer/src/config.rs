@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::exit::Failure;
 use crate::size::Size;
@@ -263,8 +265,14 @@ impl DiskSpec {
 }
 
 fn read_file(path: &Path) -> Result<RunOptions, Failure> {
+    let options: RunOptions = read_toml(path)?;
+    Ok(options.relative_to(path.parent().unwrap_or(Path::new(""))))
+}
+
+/// Reads a TOML file; a mistake in it is named with its line.
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = crate::loader::read_text(path).map_err(Failure::monitor)?;
-    let options: RunOptions = toml::from_str(&text).map_err(|error| {
+    toml::from_str(&text).map_err(|error| {
         let line = error
             .span()
             .and_then(|span| text.get(..span.start))
@@ -274,8 +282,7 @@ fn read_file(path: &Path) -> Result<RunOptions, Failure> {
             path.display(),
             error.message().replace('\n', " ")
         ))
-    })?;
-    Ok(options.relative_to(path.parent().unwrap_or(Path::new(""))))
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -89,6 +89,10 @@ impl FileDisk {
             read_only,
         })
     }
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        self.len
+    }
     fn check(&self, offset: u64, len: u64) -> BackendResult {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(()),
