@@ -16,6 +16,9 @@ pub const SPACE: Reg = Reg::R14;
 /// Counts the instructions that may still be executed.
 pub const LEFT: Reg = Reg::R15;
 
+/// How many places there are in [`Core::last_pages`].
+pub const LAST_PAGES: usize = 64;
+
 /// A hart that is being run.
 #[repr(C)]
 pub struct Core {
@@ -44,6 +47,8 @@ pub struct Core {
     pub mxcsr: u32,
     /// The guest's flags for each set of the host's.
     pub guest_flags: [u8; 64],
+    /// For loads that follow pointers: where in the tables the page lay that was last reached.
+    pub last_pages: [u32; LAST_PAGES],
     /// Why generated code was left, if for a single instruction's sake.
     pub exit: Option<Exit>,
     /// The engine and the bus, for the helpers.
@@ -97,6 +102,11 @@ pub const MXCSR: Mem = field(offset_of!(Core, mxcsr));
 /// [`Core::guest_flags`].
 pub const GUEST_FLAGS: Mem = field(offset_of!(Core, guest_flags));
 
+/// A place in [`Core::last_pages`].
+pub const fn last_page(index: usize) -> Mem {
+    field(offset_of!(Core, last_pages) + size_of::<u32>() * (index % LAST_PAGES))
+}
+
 /// Where an integer register lives while generated code runs: in a register of the host, or
 /// (`None`) in [`Core`]. The ones with a home are those that compilers use most.
 pub const fn home(register: u8) -> Option<Reg> {
@@ -133,6 +143,7 @@ impl Core {
             float_rounding: 0,
             mxcsr: 0,
             guest_flags: float_unit::guest_flags_table(),
+            last_pages: [0; LAST_PAGES],
             exit: None,
             engine: std::ptr::null_mut(),
             bus: std::ptr::null(),

@@ -17,6 +17,7 @@ mod float_registers;
 mod integer;
 mod jump;
 mod memory;
+mod pointers;
 mod reservation;
 mod skip;
 mod system;
@@ -309,6 +310,17 @@ enum Aside {
     },
     /// The definition executes instruction `index`; what the block relies on does not hold.
     DefinitionAndLeave { label: Label, index: usize },
+    /// A load that follows pointers has come to another page than last time.
+    OtherPage {
+        label: Label,
+        found: Label,
+        /// Where that is remembered.
+        last: Mem,
+        /// By the index in `rdx`.
+        delta: Mem,
+        /// Where it is to go.
+        to: Reg,
+    },
     /// The host has made a NaN, which becomes the canonical one.
     CanonicalNan {
         label: Label,
@@ -359,6 +371,13 @@ struct Emitter<'a> {
 }
 
 impl Emitter<'_> {
+    /// Whether the last instruction leads back to the first.
+    fn is_loop(&self) -> bool {
+        self.steps.last().is_some_and(|last| {
+            last.insn.op.class() == Class::Branch && last.target() == i64::from(self.first)
+        })
+    }
+
     /// The whole block; returns the offsets of its far and its near entry.
     fn block(&mut self) -> (usize, usize) {
         let count = self.count as i32;
@@ -370,10 +389,7 @@ impl Emitter<'_> {
         let near = self.a.offset();
         self.a.bind(self.near);
         self.again = self.near;
-        let closes = |last: &Step| {
-            last.insn.op.class() == Class::Branch && last.target() == i64::from(self.first)
-        };
-        if self.steps.last().is_some_and(closes)
+        if self.is_loop()
             && let Some(registers) = float::loop_registers(self.steps, self.features)
         {
             self.enter_loop(&registers);
@@ -624,6 +640,18 @@ impl Emitter<'_> {
                 }
                 Aside::DefinitionAndLeave { label, index } => {
                     self.definition_and_leave(label, index);
+                }
+                Aside::OtherPage {
+                    label,
+                    found,
+                    last,
+                    delta,
+                    to,
+                } => {
+                    self.a.bind(label);
+                    self.a.mov_mr(Width::W32, last, Reg::Rdx);
+                    self.a.mov_rm(Width::W64, to, delta);
+                    self.a.jmp(found);
                 }
                 Aside::CanonicalNan {
                     label,

@@ -8,7 +8,7 @@ use ringer_isa::Op;
 use super::window::{self, Window};
 use super::{Aside, Emitter};
 use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Scale, Shift, Width};
-use crate::core_state::{SPACE, home, x};
+use crate::core_state::{SPACE, home, last_page, x};
 use crate::tables::{PAGES, PageTable, Tables};
 
 /// Leads from the base register's value to the window in host memory.
@@ -24,18 +24,22 @@ pub(super) enum Kind {
 impl Kind {
     /// The entry's tag in the table, by the index in `rdx`.
     fn tag(self) -> Mem {
-        self.entry(offset_of!(PageTable, tags))
+        self.entry(Reg::Rdx, offset_of!(PageTable, tags))
     }
     /// The entry's delta.
     fn delta(self) -> Mem {
-        self.entry(offset_of!(PageTable, deltas))
+        self.delta_by(Reg::Rdx)
     }
-    fn entry(self, array: usize) -> Mem {
+    /// The same, by the index in another register.
+    fn delta_by(self, index: Reg) -> Mem {
+        self.entry(index, offset_of!(PageTable, deltas))
+    }
+    fn entry(self, index: Reg, array: usize) -> Mem {
         let table = match self {
             Self::Load => offset_of!(Tables, load),
             Self::Store => offset_of!(Tables, store),
         };
-        Mem::indexed(SPACE, Reg::Rdx, Scale::X8, (table + array) as i32)
+        Mem::indexed(SPACE, index, Scale::X8, (table + array) as i32)
     }
 }
 
@@ -111,8 +115,35 @@ impl Emitter<'_> {
         let slow = self.definition_aside(done);
         let size = window::bytes(insn.op).unwrap_or(8);
         self.check(kind, insn.rs1, insn.imm, size, slow);
-        self.a.mov_rm(Width::W64, Reg::Rdx, kind.delta());
+        self.find_delta(kind, Reg::Rdx);
         self.by_base(Reg::Rdx, insn.rs1, insn.imm)
+    }
+
+    /// After [`Emitter::check`]: loads the entry's delta.
+    ///
+    /// If the address has just been loaded, the next access waits for the index, and then for
+    /// the delta. So where a loop follows pointers the delta is that of the page reached last
+    /// time, if a comparison says that it is the same one: the host predicts that, and waits for
+    /// the address alone.
+    fn find_delta(&mut self, kind: Kind, to: Reg) {
+        if !self.follows_pointers() {
+            return self.a.mov_rm(Width::W64, to, kind.delta());
+        }
+        let site = (self.page >> PAGE_SHIFT) as usize + usize::from(self.current().at / 2);
+        let last = last_page(site);
+        let (other, found) = (self.a.label(), self.a.label());
+        self.a.alu_rm(Alu::Cmp, Width::W32, Reg::Rdx, last);
+        self.a.jcc(Cond::Ne, other);
+        self.a.mov_rm(Width::W32, to, last);
+        self.a.mov_rm(Width::W64, to, kind.delta_by(to));
+        self.a.bind(found);
+        self.aside.push(Aside::OtherPage {
+            label: other,
+            found,
+            last,
+            delta: kind.delta(),
+            to,
+        });
     }
 
     /// The place in host memory at `distance` from a base register; `delta` holds what was found
@@ -155,7 +186,7 @@ impl Emitter<'_> {
             window.high - window.low,
             slow,
         );
-        self.a.mov_rm(Width::W64, WINDOW, kind.delta());
+        self.find_delta(kind, WINDOW);
         self.by_base(WINDOW, window.base, insn.imm)
     }
 

@@ -133,6 +133,6 @@ fn plan(
 }
 
 /// Whether the instruction writes this integer register, for certain or maybe.
-fn writes(insn: &Insn, register: u8) -> bool {
+pub(super) fn writes(insn: &Insn, register: u8) -> bool {
     insn.rd == register && !insn.op.format().writes_float() && !is_store(insn.op)
 }

@@ -8,6 +8,7 @@ mod loops;
 mod outside;
 mod patterns;
 mod places;
+mod pointers;
 mod returns;
 mod rewriting;
 mod rig;
