@@ -19,7 +19,8 @@ pub struct RootView {
     pub live: bool,
     /// Whether it will be compared with the guest's tables when it is entered.
     pub suspect: bool,
-    table: TableId,
+    /// Where the root table is.
+    pub table: HostPhys,
 }
 
 /// A leaf.
@@ -44,20 +45,20 @@ impl Shadow {
             slot,
             live: live == Some(slot),
             suspect: root.suspect,
-            table: root.table,
+            table: self.tables().phys(root.table),
         })
     }
 
     /// What a root maps, by address as an unsigned number.
     pub fn mappings(&self, root: &RootView) -> Mappings<'_> {
         // The view may be older than the root.
-        let current = self.root_records().any(|(_, r)| r.table == root.table);
-        let paging = self.paging();
+        let current = self
+            .root_records()
+            .find(|(slot, now)| *slot == root.slot && now.context == root.context);
         Mappings {
             tables: self.tables(),
-            paging,
-            table: root.table,
-            next: if current { Some(0) } else { None },
+            paging: self.paging(),
+            rest: current.map(|(_, now)| (now.table, 0)),
         }
     }
 }
@@ -67,15 +68,14 @@ impl Shadow {
 pub struct Mappings<'a> {
     tables: &'a Tables,
     paging: HostPaging,
-    table: TableId,
-    /// The address to look from, without the sign's copies.
-    next: Option<u64>,
+    /// The root table, and the address to look from, without the sign's copies.
+    rest: Option<(TableId, u64)>,
 }
 
 impl Mappings<'_> {
     /// The first leaf at or after `from`, or where to look on, or nothing.
-    fn look_at(&self, from: u64) -> Result<Mapping, Option<u64>> {
-        let mut table = self.table;
+    fn look_at(&self, root: TableId, from: u64) -> Result<Mapping, Option<u64>> {
+        let mut table = root;
         let mut level = self.paging.levels() - 1;
         loop {
             let index = (from >> shift(level) & 0x1ff) as usize;
@@ -119,14 +119,17 @@ impl Iterator for Mappings<'_> {
 
     fn next(&mut self) -> Option<Mapping> {
         loop {
-            let from = self.next?;
-            match self.look_at(from) {
+            let (root, from) = self.rest?;
+            let (found, next) = match self.look_at(root, from) {
                 Ok(mapping) => {
                     let level = (mapping.size.trailing_zeros() - shift(0)) / 9;
-                    self.next = self.after(from, level);
-                    return Some(mapping);
+                    (Some(mapping), self.after(from, level))
                 }
-                Err(next) => self.next = next,
+                Err(next) => (None, next),
+            };
+            self.rest = next.map(|next| (root, next));
+            if found.is_some() {
+                return found;
             }
         }
     }

@@ -2,5 +2,8 @@
 //! the hardware would do with the tables, and what it might remember of them.
 
 mod behaviour;
+mod concurrent;
 mod hardware;
+mod matrix;
+mod random;
 mod world;

@@ -3,6 +3,7 @@
 use std::ptr::NonNull;
 
 use ringer_hart::csr::satp;
+use ringer_hart::pmp::PageVerdict;
 use ringer_hart::translate::Access;
 use ringer_hart::{
     Bus, BusFault, GuestPhys, GuestVirt, Hart, HartId, Lines, Mode, PAGE_SIZE, Ram, Width,
@@ -15,6 +16,7 @@ use crate::hardware::{Hardware, Leaf};
 pub const RAM: GuestPhys = GuestPhys(0x8000_0000);
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
+pub const ACCESSES: [Access; 3] = [Access::Fetch, Access::Load, Access::Store];
 /// V and every right, accessed and dirty.
 pub const RWX: u64 = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D;
 
@@ -153,9 +155,38 @@ impl World {
         panic!("no progress at {va:?}");
     }
 
+    /// Where the definition leads, if the whole page is RAM that may be accessed so.
+    pub fn defined(&self, va: GuestVirt, access: Access) -> Option<Defined> {
+        let context = self.hart.fetch_context();
+        let mut last = None;
+        let found = self
+            .hart
+            .inspect(&self.bus, va, access, &context, |step| {
+                last = Some(step.entry)
+            })
+            .ok()?;
+        let offset = self.bus.ram.offset(found.phys.page(), PAGE_SIZE)?;
+        let privilege = context.mode.privilege;
+        let verdict = self.hart.csrs.pmp.page(found.phys, access, privilege);
+        let wanted = Pte::A | if access == Access::Store { Pte::D } else { 0 };
+        (verdict == PageVerdict::Allowed).then_some(Defined {
+            host: HostPhys(self.setup.host_ram.0 + offset),
+            marked: last.is_none_or(|leaf| leaf.0 & wanted == wanted),
+        })
+    }
+
     pub fn set_mode(&mut self, mode: Mode) {
         self.hart.mode = mode;
     }
+}
+
+/// An access that the definition allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Defined {
+    /// The page that it reaches.
+    pub host: HostPhys,
+    /// Whether A, and D for a store, are set already.
+    pub marked: bool,
 }
 
 fn slot(table: u64, index: u64) -> GuestPhys {
