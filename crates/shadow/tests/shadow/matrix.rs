@@ -121,7 +121,7 @@ fn try_all(world: &mut World, levels: u64, page: Page, host_size: u64, high: boo
                     .into_iter()
                     .find(|size| *size <= guest_size && *size <= host_size);
                 assert_eq!(Some(found.size), size, "{what}");
-                let host = found.host + (va - found.va & !0xfff);
+                let host = found.host + ((va - found.va) & !0xfff);
                 assert_eq!(HostPhys(host), expected.host, "{what}");
                 for other in ACCESSES {
                     let defined = world.defined(GuestVirt(va), other);

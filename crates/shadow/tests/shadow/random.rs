@@ -18,8 +18,10 @@ use crate::world::*;
 /// Tables of the guest, in the first pages of its RAM. The first four have pointers to the next
 /// at first, the others leaves.
 const TABLES: u64 = 8;
-/// The entries that are used: both halves, ends, and two in one leaf of 64 KiB.
-const INDEXES: [u64; 7] = [0, 1, 2, 17, 30, 256, 511];
+/// The entries that are used, of upper and of last levels: both halves, and two in one leaf of
+/// 64 KiB. Few, so that steps meet.
+const UPPER: [u64; 3] = [0, 1, 511];
+const LAST: [u64; 4] = [1, 17, 30, 511];
 const RAM_LEN: u64 = 4 * MIB;
 const STATUSES: [u64; 4] = [0, mstatus::SUM, mstatus::MXR, mstatus::SUM | mstatus::MXR];
 const PAGINGS: [HostPaging; 3] = [HostPaging::Sv39, HostPaging::Sv48, HostPaging::Sv57];
@@ -41,8 +43,18 @@ enum Step {
         index: u64,
         entry: Entry,
     },
+    /// Writes the entry at a level of the walk for the address accessed last.
+    WriteOnPath {
+        level: u32,
+        entry: Entry,
+    },
     Fence {
         va: Option<u64>,
+        asid: Option<u16>,
+    },
+    /// Fences near the address accessed last.
+    FenceNear {
+        distance: u64,
         asid: Option<u16>,
     },
     Remote,
@@ -65,10 +77,31 @@ enum Step {
         va: u64,
         access: Access,
     },
+    /// Accesses near the address accessed last.
+    AccessNear {
+        distance: u64,
+        access: Access,
+    },
 }
 
-fn index() -> impl Strategy<Value = u64> {
-    prop::sample::select(&INDEXES[..])
+fn upper() -> impl Strategy<Value = u64> {
+    prop::sample::select(&UPPER[..])
+}
+
+fn last() -> impl Strategy<Value = u64> {
+    prop::sample::select(&LAST[..])
+}
+
+/// To another page in the same leaf of 64 KiB, 2 MiB or 1 GiB, or to the same one.
+fn distance() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => Just(0),
+        2 => Just((17 ^ 30) << 12),
+        1 => Just(1 << 12),
+        1 => Just((1 ^ 30) << 12),
+        1 => Just(1 << 21),
+        1 => Just(1 << 38),
+    ]
 }
 
 fn flags() -> impl Strategy<Value = u64> {
@@ -96,10 +129,10 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn address() -> impl Strategy<Value = u64> {
-    let virt = ([index(), index(), index(), index(), index()], 3..6_u32);
+    let virt = ([upper(), upper(), upper(), upper()], last(), 3..6_u32);
     prop_oneof![
-        6 => virt.prop_map(|(indexes, levels)| {
-            let bits = indexes.iter().fold(0, |va, index| va << 9 | index) << 12;
+        6 => virt.prop_map(|(indexes, last, levels)| {
+            let bits = indexes.iter().chain([&last]).fold(0, |va, index| va << 9 | index) << 12;
             let unused = 64 - (12 + 9 * levels);
             ((bits << unused) as i64 >> unused) as u64
         }),
@@ -111,10 +144,13 @@ fn address() -> impl Strategy<Value = u64> {
 fn step() -> impl Strategy<Value = Step> {
     let asid = || 0..3_u16;
     prop_oneof![
-        14 => (0..TABLES, index(), entry())
+        3 => (0..TABLES, prop_oneof![upper(), last()], entry())
             .prop_map(|(table, index, entry)| Step::Write { table, index, entry }),
-        6 => (prop::option::of(address()), prop::option::of(asid()))
+        10 => (0..5_u32, entry()).prop_map(|(level, entry)| Step::WriteOnPath { level, entry }),
+        4 => (prop::option::of(address()), prop::option::of(asid()))
             .prop_map(|(va, asid)| Step::Fence { va, asid }),
+        5 => (distance(), prop::option::weighted(0.2, asid()))
+            .prop_map(|(distance, asid)| Step::FenceNear { distance, asid }),
         1 => Just(Step::Remote),
         1 => (0..4_usize, any::<u8>(), prop_oneof![
             offset().prop_map(|offset| (RAM.0 + offset) >> 2),
@@ -134,8 +170,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (prop::sample::select(&[Mode::M, Mode::S, Mode::S, Mode::U][..]),
               prop::sample::select(&STATUSES[..]))
             .prop_map(|(mode, status)| Step::Mode { mode, status }),
-        40 => (address(), prop::sample::select(&ACCESSES[..]))
+        15 => (address(), prop::sample::select(&ACCESSES[..]))
             .prop_map(|(va, access)| Step::Access { va, access }),
+        20 => (distance(), prop::sample::select(&ACCESSES[..]))
+            .prop_map(|(distance, access)| Step::AccessNear { distance, access }),
     ]
 }
 
@@ -158,18 +196,19 @@ fn setup() -> impl Strategy<Value = Setup> {
 /// A write to the guest's tables: where, and what was there before.
 type Edit = (GuestPhys, u64);
 
-/// What a TLB owes to the guest: since when each root and address must be up to date, as
-/// a number of edits.
+/// What a TLB owes to the guest: by how many edits a root, and the leaf at an address, must be up
+/// to date.
 #[derive(Default)]
 struct Fenced {
     spaces: HashMap<AccessContext, usize>,
-    addresses: HashMap<(AccessContext, u64), usize>,
+    addresses: HashMap<AccessContext, HashMap<u64, usize>>,
 }
 
 struct Guest {
     world: World,
     edits: Vec<Edit>,
     fenced: Fenced,
+    last: u64,
 }
 
 /// That this access leads there.
@@ -178,15 +217,14 @@ struct Claim {
     va: GuestVirt,
     access: Access,
     host: u64,
-    /// The first edit that it may miss.
-    since: usize,
 }
 
 impl Guest {
     fn new(setup: Setup) -> Self {
         let mut world = World::new(setup);
         for table in 0..TABLES {
-            for index in INDEXES {
+            let indexes = if table < 4 { &UPPER[..] } else { &LAST[..] };
+            for &index in indexes {
                 let offset = (16 + table * 20 + index) * PAGE_SIZE % RAM_LEN;
                 let user = if index % 2 == 0 { Pte::U } else { 0 };
                 let entry = match table {
@@ -201,6 +239,7 @@ impl Guest {
             world,
             edits: Vec::new(),
             fenced: Fenced::default(),
+            last: 0,
         }
     }
 
@@ -213,13 +252,47 @@ impl Guest {
                 let aligned = RAM.0 >> (12 + 9 * level) << (9 * level);
                 Pte::new(aligned, flags)
             }
-            Entry::Napot { flags } => leaf(0x18_8000, flags | Pte::N),
+            Entry::Napot { flags } => {
+                // As it should be: all sixteen. They are edits one by one.
+                let napot = leaf(0x18_8000, flags | Pte::N);
+                let first = index & !0xf;
+                (first..first + 16).for_each(|index| self.edit(table, index, napot));
+                return;
+            }
             Entry::Flip(bit) => Pte(old.0 ^ 1 << bit),
             Entry::Bits(bits) => Pte(bits),
         };
+        self.edit(table, index, new);
+    }
+
+    fn edit(&mut self, table: u64, index: u64, new: Pte) {
+        let old = self.world.read(table, index);
         self.world.write(table, index, new);
         let at = RAM.offset(table * PAGE_SIZE + index * 8);
         self.edits.push((at, old.0));
+    }
+
+    fn write_on_path(&mut self, level: u32, entry: &Entry) {
+        let context = self.world.hart.fetch_context();
+        let mut place = None;
+        let _ = self.world.hart.inspect(
+            &self.world.bus,
+            GuestVirt(self.last),
+            Access::Load,
+            &context,
+            |step| {
+                // The last one if there is none at that level.
+                if step.level >= level {
+                    place = Some(step.entry_at);
+                }
+            },
+        );
+        if let Some(place) = place {
+            let offset = place.0.wrapping_sub(RAM.0);
+            if offset < TABLES * PAGE_SIZE {
+                self.write(offset / PAGE_SIZE, offset % PAGE_SIZE / 8, entry);
+            }
+        }
     }
 
     fn fence(&mut self, va: Option<u64>, asid: Option<u16>) {
@@ -237,8 +310,8 @@ impl Guest {
             match va {
                 None => self.fenced.spaces.insert(context, now),
                 Some(va) => {
-                    let page = va & !(PAGE_SIZE - 1);
-                    self.fenced.addresses.insert((context, page), now)
+                    let addresses = self.fenced.addresses.entry(context).or_default();
+                    addresses.insert(va, now)
                 }
             };
         }
@@ -259,7 +332,9 @@ impl Guest {
                 index,
                 entry,
             } => self.write(*table, *index, entry),
+            Step::WriteOnPath { level, entry } => self.write_on_path(*level, entry),
             Step::Fence { va, asid } => self.fence(*va, *asid),
+            Step::FenceNear { distance, asid } => self.fence(Some(self.last ^ distance), *asid),
             Step::Remote => self.flush(),
             Step::Pmp {
                 entry,
@@ -293,10 +368,8 @@ impl Guest {
                 hart.csrs.mstatus &= !(mstatus::SUM | mstatus::MXR);
                 hart.csrs.mstatus |= status;
             }
-            Step::Access { va, access } => {
-                self.enter();
-                self.access(*va, *access);
-            }
+            Step::Access { va, access } => self.access(*va, *access),
+            Step::AccessNear { distance, access } => self.access(self.last ^ distance, *access),
         }
         self.enter();
         self.check_leaves();
@@ -310,7 +383,7 @@ impl Guest {
         if !known {
             let now = self.edits.len();
             self.fenced.spaces.insert(context, now);
-            self.fenced.addresses.retain(|(c, _), _| *c != context);
+            self.fenced.addresses.remove(&context);
         }
         assert!(
             self.world
@@ -323,6 +396,8 @@ impl Guest {
 
     /// Every access that the definition would let happen in RAM does; others are left to it.
     fn access(&mut self, va: u64, access: Access) {
+        self.last = va;
+        self.enter();
         let found = self.world.access(va, access);
         if found.is_some() {
             return; // whether that is right is seen in `check_leaves`
@@ -348,61 +423,39 @@ impl Guest {
         self.world.hardware.remember(&self.world.shadow, root);
         let mut claims = Vec::new();
         for leaf in self.world.hardware.leaves(root.slot) {
-            self.claim(&leaf, &context, &mut claims);
+            claim(&leaf, &mut claims);
         }
-        claims.retain(|claim| !self.holds(claim));
+        claims.retain(|claim| !self.holds(claim, self.edits.len()));
         // What is not so now must have been so before an edit that was not fenced since.
+        let since = self.fenced.spaces.get(&context).copied().unwrap_or(0);
         let mut undone = Vec::new();
         while !claims.is_empty() {
-            let number = self.edits.len() - undone.len();
-            for claim in &claims {
-                assert!(
-                    number > claim.since,
-                    "{claim:?} in {context:?} of {:#x}",
-                    self.world.setup.host_ram.0
-                );
-            }
-            let (at, old) = self.edits[number - 1];
+            let version = self.edits.len() - undone.len();
+            assert!(version > since, "{claims:x?} in {context:x?}");
+            let (at, old) = self.edits[version - 1];
             let ram = self.world.bus.ram();
             undone.push((at, ram.load::<u64>(at).unwrap()));
             ram.store(at, old).unwrap();
-            claims.retain(|claim| !self.holds(claim));
+            claims.retain(|claim| !self.holds(claim, version - 1));
         }
         for (at, value) in undone.into_iter().rev() {
             self.world.bus.ram().store(at, value).unwrap();
         }
     }
 
-    /// What a leaf says of some of its pages: the ends, the middle, and what was fenced.
-    fn claim(&self, leaf: &Leaf, context: &AccessContext, claims: &mut Vec<Claim>) {
-        let pages = leaf.size / PAGE_SIZE;
-        let mut places: BTreeSet<u64> = [0, 1, pages / 2, pages - 1]
-            .map(|page| leaf.va + (page % pages) * PAGE_SIZE)
-            .into();
-        for (of, page) in self.fenced.addresses.keys() {
-            if of == context && leaf.covers(GuestVirt(*page)) {
-                places.insert(*page);
-            }
-        }
-        let space = self.fenced.spaces.get(context).copied().unwrap_or(0);
-        for va in places {
-            let address = self.fenced.addresses.get(&(*context, va));
-            let since = space.max(address.copied().unwrap_or(0));
-            for access in ACCESSES.into_iter().filter(|access| leaf.allows(*access)) {
-                claims.push(Claim {
-                    va: GuestVirt(va),
-                    access,
-                    host: leaf.host + (va - leaf.va),
-                    since,
-                });
-            }
-        }
-    }
-
-    fn holds(&self, claim: &Claim) -> bool {
-        self.world
-            .defined(claim.va, claim.access)
-            .is_some_and(|defined| defined.marked && defined.host.0 == claim.host)
+    /// Whether the claim is true of the tables as they were after so many edits, which they are
+    /// now, and no fence since then concerned the leaf that it rests on.
+    fn holds(&self, claim: &Claim, version: usize) -> bool {
+        let Some(defined) = self.world.defined(claim.va, claim.access) else {
+            return false;
+        };
+        let context = self.world.hart.fetch_context();
+        let fenced = self.fenced.addresses.get(&context).is_some_and(|fences| {
+            fences
+                .iter()
+                .any(|(va, at)| *at > version && (va ^ claim.va.0) & !(defined.leaf_size - 1) == 0)
+        });
+        defined.marked && defined.host.0 == claim.host && !fenced
     }
 
     /// Each table belongs to one place in one root, and no page is lost.
@@ -428,13 +481,30 @@ impl Guest {
     }
 }
 
+/// What a leaf says of some of its pages: the ends and the middle.
+fn claim(leaf: &Leaf, claims: &mut Vec<Claim>) {
+    let pages = leaf.size / PAGE_SIZE;
+    let places: BTreeSet<u64> = [0, 1, 17, 30, pages / 2, pages - 1]
+        .map(|page| leaf.va + (page % pages) * PAGE_SIZE)
+        .into();
+    for va in places {
+        for access in ACCESSES.into_iter().filter(|access| leaf.allows(*access)) {
+            claims.push(Claim {
+                va: GuestVirt(va),
+                access,
+                host: leaf.host + (va - leaf.va),
+            });
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_allowed_that_the_definition_forbids(
         setup in setup(),
-        steps in prop::collection::vec(step(), 1..80),
+        steps in prop::collection::vec(step(), 1..150),
     ) {
         let mut guest = Guest::new(setup);
         for step in &steps {

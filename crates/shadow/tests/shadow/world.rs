@@ -151,6 +151,8 @@ impl World {
                 Outcome::Emulate => return None,
                 Outcome::Filled(fence) => self.hardware.fence(fence),
             }
+            // This hardware remembers nothing that is invalid.
+            assert_eq!(self.shadow.counts().spurious, 0, "at {va:?}");
         }
         panic!("no progress at {va:?}");
     }
@@ -171,6 +173,7 @@ impl World {
         let wanted = Pte::A | if access == Access::Store { Pte::D } else { 0 };
         (verdict == PageVerdict::Allowed).then_some(Defined {
             host: HostPhys(self.setup.host_ram.0 + offset),
+            leaf_size: found.leaf_size,
             marked: last.is_none_or(|leaf| leaf.0 & wanted == wanted),
         })
     }
@@ -185,6 +188,8 @@ impl World {
 pub struct Defined {
     /// The page that it reaches.
     pub host: HostPhys,
+    /// The size of the guest's leaf.
+    pub leaf_size: u64,
     /// Whether A, and D for a store, are set already.
     pub marked: bool,
 }
