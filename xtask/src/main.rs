@@ -5,6 +5,7 @@ mod debian;
 mod fuzz;
 mod guests;
 mod lockstep;
+mod metal;
 mod test;
 mod toolchain;
 
@@ -24,6 +25,8 @@ enum Command {
     Guests(guests::Arguments),
     /// Build a Debian guest (kernel, initramfs, disk) in build/debian, and fetch firmware.
     Debian(debian::Arguments),
+    /// Build the bare-metal monitor, build/metal/ringer-metal.
+    Metal,
     /// Check that isa, hart, machine and bundle build for bare RISC-V, without std.
     CheckNostd,
     /// Run programs on Ringer and on QEMU side by side and name the first difference.
@@ -51,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Guests(arguments) => guests::run(&arguments),
         Command::Debian(arguments) => debian::run(&arguments),
+        Command::Metal => metal::run(),
         Command::CheckNostd => toolchain::check_nostd(),
         Command::Lockstep(arguments) => lockstep::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

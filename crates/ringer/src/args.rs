@@ -78,6 +78,16 @@ relative to the file.
   mac = \"02:00:00:00:00:01\"      # default: made from the guest's name
   bridged = false                # true: the switch leads to the real machine's card, too";
 
+const METAL_EXAMPLES: &str = "\
+Examples:
+  ringer bundle web.toml mail.toml -o machine.bundle
+  ringer metal run machine.bundle            on a machine of ours
+  ringer metal run machine.bundle --on qemu  on QEMU's virt board
+  ringer metal run machine.bundle --harts 4 --disk real.img,overlay -- --timeout 60
+
+The monitor itself is built by `cargo xtask metal`. Ctrl-A is the key of the machine below it,
+so for the monitor it is typed twice: Ctrl-A Ctrl-A h is its help. Ctrl-A x quits all.";
+
 /// What the whole command understands.
 #[derive(Debug, Parser)]
 #[command(
@@ -104,6 +114,9 @@ pub enum Command {
     /// Pack guests into one file for the bare-metal monitor
     #[command(after_help = BUNDLE_EXAMPLE)]
     Bundle(BundleArgs),
+    /// Start the bare-metal monitor
+    #[command(subcommand, arg_required_else_help = false)]
+    Metal(MetalCommand),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }
@@ -132,7 +145,7 @@ pub struct RunOptions {
     /// Kernel or program: Linux Image or ELF, also gzip- or zstd-compressed; starts in S-mode
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// Initial RAM disk for the kernel
+    /// Initial RAM disk for the kernel, or for a bare program given by --bios
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
     /// Kernel command line
@@ -197,6 +210,72 @@ pub struct BundleArgs {
     /// Say what is in a bundle instead
     #[arg(long, value_name = "FILE", conflicts_with = "guests")]
     pub show: Option<PathBuf>,
+}
+
+/// What `ringer metal` does.
+#[derive(Debug, Subcommand)]
+pub enum MetalCommand {
+    /// Run a bundle's guests on the bare-metal monitor, on a machine of ours or QEMU's
+    #[command(after_help = METAL_EXAMPLES, after_long_help = long_help(METAL_EXAMPLES))]
+    Run(Box<MetalRunArgs>),
+}
+
+/// Arguments of `ringer metal run`.
+#[derive(Debug, clap::Args)]
+pub struct MetalRunArgs {
+    /// The guests, made by `ringer bundle`
+    pub bundle: PathBuf,
+    /// On whose machine the monitor runs
+    #[arg(long, value_enum, default_value_t, value_name = "MACHINE")]
+    pub on: MetalHost,
+    /// Harts of the machine [default: as many as the guests have together, at most as many as
+    /// this computer has CPUs, and at most 8; with --deterministic 1]
+    #[arg(long, value_name = "N")]
+    pub harts: Option<u64>,
+    /// RAM of the machine [default: enough for the guests, the bundle and the monitor]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// The monitor [default: $RINGER_METAL, or ringer-metal beside this program, or
+    /// build/metal/ringer-metal in the source tree]
+    #[arg(long, value_name = "FILE")]
+    pub monitor: Option<PathBuf>,
+    /// How our machine executes instructions [default: as in `ringer run`]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineKind>,
+    /// Disk image (raw) of the machine, of which guests can have parts; repeatable
+    #[arg(long, value_name = "FILE[,ro][,overlay][,serial=TEXT]")]
+    pub disk: Vec<String>,
+    /// Time by counting instructions: two runs with the same input are the same
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Print our machine's counts of instructions, traps, exits and interrupts at the end
+    #[arg(long)]
+    pub stats: bool,
+    /// Start the monitor even if the bundle is damaged, or none
+    #[arg(long)]
+    pub no_check: bool,
+    /// Further options of `ringer run`, or of QEMU with --on qemu
+    #[arg(last = true, value_name = "OPTIONS")]
+    pub further: Vec<String>,
+}
+
+/// Whose machine the bare-metal monitor runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+pub enum MetalHost {
+    /// Ours, in this process.
+    #[default]
+    Ringer,
+    /// QEMU's virt board.
+    Qemu,
+}
+
+/// Further options of `ringer run`, by themselves.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+pub struct FurtherOptions {
+    /// The options.
+    #[command(flatten)]
+    pub options: RunOptions,
 }
 
 /// How instructions are executed.

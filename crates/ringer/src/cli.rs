@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::{Args, Command, RunOptions};
+use crate::args::{Args, Command, MetalCommand, MetalRunArgs, RunOptions};
 use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
+use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, debian, demo, doctor, run};
+use crate::{bundle, debian, demo, doctor, metal, run};
+
+/// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
+const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
 
 /// Runs the command.
 pub fn main() -> ExitCode {
@@ -22,6 +26,7 @@ pub fn main() -> ExitCode {
         None => start_demo(RunOptions::default()),
         Some(Command::Demo(options)) => start_demo(*options),
         Some(Command::Run(args)) => start(*args),
+        Some(Command::Metal(MetalCommand::Run(args))) => start_metal(*args),
         Some(Command::Bundle(args)) => {
             return match bundle::run(&args) {
                 Ok(report) => {
@@ -53,7 +58,7 @@ fn fail(failure: &Failure) -> ExitCode {
 }
 
 fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
-    greet();
+    greet(ESCAPE_HELP);
     demo::run(options)
 }
 
@@ -68,14 +73,23 @@ fn start(mut args: crate::args::RunArgs) -> Result<Outcome, Failure> {
         }
     }
     let config = VmConfig::from_args(args)?;
-    greet();
+    greet(ESCAPE_HELP);
     run::run(config)
 }
 
+fn start_metal(args: MetalRunArgs) -> Result<Outcome, Failure> {
+    let machine = metal::plan(args)?;
+    greet(METAL_ESCAPE_HELP);
+    match machine {
+        Machine::Ours(config) => run::run(*config),
+        Machine::Qemu(command) => Err(metal::become_qemu(command)),
+    }
+}
+
 /// Tells somebody at a terminal how to get out.
-fn greet() {
+fn greet(escape_help: &str) {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        eprintln!("ringer: {ESCAPE_HELP}");
+        eprintln!("ringer: {escape_help}");
     }
 }
 
@@ -90,11 +104,18 @@ fn refuse(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut first = first.strip_prefix("error: ").unwrap_or(first).to_string();
+    if first.ends_with(':') {
+        // What is missing stands in lines of its own.
+        let missing = lines.take_while(|line| !line.is_empty()).map(str::trim);
+        first.extend(missing.flat_map(|argument| [" ", argument]));
+    }
     // The mistake may be in the subcommand's name, so what is not known counts as `run`.
     let subcommand = match std::env::args().nth(1).as_deref() {
         Some("bundle") => "bundle",
+        Some("metal") => "metal run",
         _ => "run",
     };
     eprintln!("ringer: {first}; see `ringer {subcommand} --help`");

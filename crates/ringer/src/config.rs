@@ -23,7 +23,7 @@ const VIRTIO_FIXED: usize = 3;
 pub struct VmConfig {
     /// What starts in S-mode, or is handed over by the firmware.
     pub kernel: Option<PathBuf>,
-    /// The kernel's initial RAM disk.
+    /// The initial RAM disk of what starts.
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
     pub append: String,
@@ -130,9 +130,10 @@ impl VmConfig {
                 "--restore goes on with a saved machine, which has its kernel already; leave out --kernel and --bios",
             ));
         }
-        if options.initrd.is_some() && options.kernel.is_none() {
+        // A bare program may use one as well: the bare-metal monitor finds its guests there.
+        if options.initrd.is_some() && options.restore.is_some() {
             return Err(Failure::usage(
-                "--initrd is for a kernel; give --kernel FILE too",
+                "--restore goes on with a saved machine, which has its RAM already; leave out --initrd",
             ));
         }
         Ok(Self {

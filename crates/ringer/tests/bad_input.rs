@@ -45,7 +45,9 @@ fn command_lines_that_make_no_sense() {
         (&["run", "--kernel", "x", "--timeout", "-3"], "-3"),
         (&["run", "--kernel", "x", "--timeout", "nan"], "timeout"),
         (&["run", "--kernel", "x", "--restore", "y"], "--restore"),
-        (&["run", "--initrd", "x", "--bios", "y"], "--initrd"),
+        (&["run", "--initrd", "x", "--restore", "y"], "--initrd"),
+        (&["metal"], "requires a subcommand"),
+        (&["metal", "run"], "not provided: <BUNDLE>; see"),
         (&["demo", "--kernel", "x"], "demo"),
     ] {
         refused(&ringer(args), USAGE, needle);
