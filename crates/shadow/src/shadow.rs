@@ -2,7 +2,7 @@
 
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::{Access, AccessContext};
-use ringer_hart::{Bus, GuestVirt, Hart, pmp};
+use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SHIFT, pmp};
 use ringer_isa::pte::Pte;
 
 use crate::counts::Counts;
@@ -11,7 +11,7 @@ use crate::look::{Found, Looker, MAX_LEVELS};
 use crate::paging::{HostPaging, Rights, index, leaf, leaf_phys};
 use crate::pool::{HostPhys, TablePool};
 use crate::roots::{Above, RootRecord, Roots};
-use crate::tables::{Content, Dropped, Place, Tables, still_holds};
+use crate::tables::{Content, Dropped, Place, TableId, Tables, still_holds};
 
 /// What [`Shadow::new`] refuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -166,6 +166,7 @@ impl Shadow {
         va: GuestVirt,
         access: Access,
     ) -> Outcome {
+        let va = va.page();
         let filled = self.live_for(hart).and_then(|slot| {
             let context = &self.roots.get(slot)?.context;
             let looker = Looker {
@@ -464,7 +465,7 @@ impl Shadow {
     /// if one for the address does not help, one for all does.
     fn note_spurious(&mut self, slot: usize, va: GuestVirt) {
         self.counts.spurious += 1;
-        let again = self.spurious.replace(va.page()) == Some(va.page());
+        let again = self.spurious.replace(va) == Some(va);
         let due = if again { Due::Whole } else { Due::Address(va) };
         self.roots.add_due(slot, due);
     }
@@ -518,7 +519,7 @@ fn drop_address(tables: &mut Tables, paging: HostPaging, root: &RootRecord, va: 
         match tables.content(at) {
             Content::Table(below) if !split => table = below,
             _ if level == 0 => {
-                due.add(Due::after(drop_napot(tables, at), va));
+                due.add(drop_napot(tables, table, va));
                 break;
             }
             _ => {
@@ -530,19 +531,17 @@ fn drop_address(tables: &mut Tables, paging: HostPaging, root: &RootRecord, va: 
     due
 }
 
-/// Empties a place in a table of 4-KiB leaves, and its neighbours that were made from the same
-/// leaf of 64 KiB: a fence on any address in that concerns all of it (Svnapot).
-fn drop_napot(tables: &mut Tables, at: Place) -> Dropped {
-    let mut dropped = tables.clear(at);
-    let first = at.index & !0xf;
-    for index in first..first + 16 {
-        let neighbour = Place {
-            table: at.table,
-            index,
-        };
-        if tables.seen(neighbour).is_some_and(Pte::napot) {
-            dropped += tables.clear(neighbour);
+/// Empties the place of `va` in a table of 4-KiB leaves, and its neighbours that were made from the
+/// same leaf of 64 KiB: a fence on any address in that concerns all of it (Svnapot).
+fn drop_napot(tables: &mut Tables, table: TableId, va: GuestVirt) -> Due {
+    let own = index(va, 0);
+    let mut due = Due::default();
+    for index in (own & !0xf)..=(own | 0xf) {
+        let place = Place { table, index };
+        if index == own || tables.seen(place).is_some_and(Pte::napot) {
+            let page = va.0 & !0xffff | (index as u64 & 0xf) << PAGE_SHIFT;
+            due.add(Due::after(tables.clear(place), GuestVirt(page)));
         }
     }
-    dropped
+    due
 }

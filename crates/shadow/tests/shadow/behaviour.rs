@@ -119,7 +119,7 @@ fn a_fence_of_an_address_takes_it_away_and_nothing_else() {
     world.write(2, 2, Pte(0));
     world.shadow.fence(at(0x2abc));
     let fence = world.enter().unwrap().fence;
-    let va = GuestVirt(0x2abc);
+    let va = GuestVirt(0x2000);
     assert_eq!(fence, HostFence::Address { va, slot: 0 });
     let left: Vec<u64> = mappings(&world).iter().map(|m| m.va.0 >> 12).collect();
     assert_eq!(left, [0, 1, 3]);
@@ -217,6 +217,19 @@ fn a_fence_concerns_all_of_a_napot_leaf() {
     let _ = world.enter();
     let left: Vec<u64> = mappings(&world).iter().map(|m| m.va.0 >> 12).collect();
     assert_eq!(left, [15, 32]);
+}
+
+#[test]
+fn the_hardware_is_told_of_the_neighbour_that_went() {
+    let mut world = sv39();
+    for page in 16..32 {
+        world.write(2, page, leaf(64 << 12 | 8 << 12, RWX | Pte::N));
+    }
+    assert!(world.access(17 << 12, Load).is_some());
+    world.shadow.fence(at(30 << 12));
+    let va = GuestVirt(17 << 12);
+    let fence = world.enter().unwrap().fence;
+    assert_eq!(fence, HostFence::Address { va, slot: 0 });
 }
 
 #[test]

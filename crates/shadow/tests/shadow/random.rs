@@ -499,7 +499,8 @@ fn claim(leaf: &Leaf, claims: &mut Vec<Claim>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    // The rarest mistake found so far showed once in 1600.
+    #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
     #[test]
     fn nothing_is_allowed_that_the_definition_forbids(
