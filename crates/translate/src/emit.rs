@@ -3,8 +3,9 @@
 //! A block begins at one place in RAM and goes on, through branches that are not taken, to an
 //! indirect jump, a call, the end of its page or [`MOST`] instructions. It is entered at its
 //! *far* entry, with the virtual address in `rax`, or at its *near* entry from a block in the
-//! same page. At any instruction that may trap or ask for the definition, all guest state is
-//! where it belongs: registers with a home in it, all others in the core.
+//! same page. Wherever the block is left or the definition asked, all guest state is where it
+//! belongs: registers with a home in it, all others in the core. On the straight way that is so
+//! of all but floating-point registers, which ways aside put in their places first.
 //!
 //! `rax` and `rdx` are free for each instruction; `rcx` may hold a window (see `memory.rs`).
 
@@ -34,7 +35,7 @@ use crate::core_state::{LEFT, PAGE, PC, home, x};
 use crate::features::Features;
 use crate::known::KnownInstructions;
 use crate::thunks::{Note, Thunks};
-use float_registers::{FloatRegisters, LoopRegisters};
+use float_registers::{FloatRegisters, LoopRegisters, Unsaved};
 use window::Window;
 
 /// Guest instructions in a block at most.
@@ -140,7 +141,7 @@ fn find(ram: &Ram, offset: u64) -> Found {
 
 impl Translation {
     /// More bytes than any block's code takes.
-    pub const MOST_BYTES: usize = 32 << 10;
+    pub const MOST_BYTES: usize = 48 << 10;
 
     /// The block that begins at `key`; `None` if its first instruction is for the definition.
     pub fn of(ram: &Ram, key: Key) -> Option<Self> {
@@ -285,6 +286,7 @@ enum Aside {
         label: Label,
         uncounted: usize,
         target: i64,
+        unsaved: Vec<Unsaved>,
     },
     /// The definition executes an instruction; goes on at `resume`.
     Definition {
@@ -293,6 +295,8 @@ enum Aside {
         /// Its encoding.
         bits: u32,
         resume: Label,
+        /// What host registers hold that it must find in the core.
+        unsaved: Vec<Unsaved>,
         /// What host registers must hold again then.
         reload: Vec<(Xmm, Mem, Precision)>,
     },
@@ -309,7 +313,11 @@ enum Aside {
         reload: Vec<(Xmm, Mem, Precision)>,
     },
     /// The definition executes instruction `index`; what the block relies on does not hold.
-    DefinitionAndLeave { label: Label, index: usize },
+    DefinitionAndLeave {
+        label: Label,
+        index: usize,
+        unsaved: Vec<Unsaved>,
+    },
     /// A load that follows pointers has come to another page than last time.
     OtherPage {
         label: Label,
@@ -321,12 +329,11 @@ enum Aside {
         /// Where it is to go.
         to: Reg,
     },
-    /// The host has made a NaN, which becomes the canonical one.
-    CanonicalNan {
+    /// The host has made a NaN among these, which becomes the canonical one.
+    CanonicalNans {
         label: Label,
         resume: Label,
-        value: Xmm,
-        bits: u64,
+        values: Vec<(Xmm, Precision)>,
     },
 }
 
@@ -396,6 +403,7 @@ impl Emitter<'_> {
             self.again = self.a.bind_here();
             self.loop_registers = Some(registers);
         }
+        let unsaved = self.floats.unsaved();
         let budget = self.a.label();
         self.a.alu_ri(Alu::Sub, Width::W64, LEFT, count);
         self.a.jcc(Cond::B, budget);
@@ -430,11 +438,13 @@ impl Emitter<'_> {
                 i64::from(last.end())
             };
             self.mark(Purpose::Onward);
+            self.save_floats();
             self.go_to(next);
         }
 
         self.mark(Purpose::Budget);
         self.a.bind(budget);
+        self.save_aside(&unsaved);
         self.a.alu_ri(Alu::Add, Width::W64, LEFT, count);
         self.set_pc(i32::from(self.first));
         self.a.jmp_to(self.thunks.exit_budget);
@@ -459,6 +469,7 @@ impl Emitter<'_> {
             uncounted: 1,
             known: false,
         };
+        self.save_floats();
         self.call_definition(note, 0);
         self.go_to(i64::from(CROSSING) + 4);
     }
@@ -513,8 +524,9 @@ impl Emitter<'_> {
             known: number.is_some(),
             ..self.note(self.index)
         };
+        self.save_floats();
         self.call_definition(note, number.unwrap_or(insn.bits));
-        self.floats.forget();
+        self.forget_floats();
         let insn = self.current().insn;
         if insn.op.format().writes_float() {
             self.float_was_set(insn.rd);
@@ -522,11 +534,10 @@ impl Emitter<'_> {
     }
 
     /// The definition executes instruction `index`, and generated code is left behind it.
-    fn definition_and_leave(&mut self, label: Label, index: usize) {
+    fn definition_and_leave(&mut self, index: usize) {
         let end = self.steps[index].end();
         let note = self.note(index);
         let bits = self.steps[index].insn.bits;
-        self.a.bind(label);
         self.call_definition(note, bits);
         self.count_back(self.count - index - 1);
         self.address_of(Reg::Rax, i32::from(end));
@@ -561,6 +572,7 @@ impl Emitter<'_> {
             note,
             bits: self.current().insn.bits,
             resume,
+            unsaved: self.floats.unsaved(),
             reload: Vec::new(),
         });
         label
@@ -601,8 +613,10 @@ impl Emitter<'_> {
                     label,
                     uncounted,
                     target,
+                    unsaved,
                 } => {
                     self.a.bind(label);
+                    self.save_aside(&unsaved);
                     self.count_back(uncounted);
                     self.go_to(target);
                 }
@@ -611,9 +625,11 @@ impl Emitter<'_> {
                     note,
                     bits,
                     resume,
+                    unsaved,
                     reload,
                 } => {
                     self.a.bind(label);
+                    self.save_aside(&unsaved);
                     self.call_definition(note, bits);
                     self.reload(reload);
                     self.a.jmp(resume);
@@ -635,11 +651,18 @@ impl Emitter<'_> {
                         self.index += 1;
                     }
                     self.apart = false;
+                    self.save_floats();
                     self.reload(reload);
                     self.a.jmp(resume);
                 }
-                Aside::DefinitionAndLeave { label, index } => {
-                    self.definition_and_leave(label, index);
+                Aside::DefinitionAndLeave {
+                    label,
+                    index,
+                    unsaved,
+                } => {
+                    self.a.bind(label);
+                    self.save_aside(&unsaved);
+                    self.definition_and_leave(index);
                 }
                 Aside::OtherPage {
                     label,
@@ -653,15 +676,15 @@ impl Emitter<'_> {
                     self.a.mov_rm(Width::W64, to, delta);
                     self.a.jmp(found);
                 }
-                Aside::CanonicalNan {
+                Aside::CanonicalNans {
                     label,
                     resume,
-                    value,
-                    bits,
+                    values,
                 } => {
                     self.a.bind(label);
-                    self.a.mov_ri(Reg::Rax, bits);
-                    self.a.movq_xr(value, Reg::Rax);
+                    for (value, precision) in values {
+                        self.make_canonical(value, precision);
+                    }
                     self.a.jmp(resume);
                 }
             }

@@ -5,7 +5,7 @@
 //!
 //! Flags gather in the host's own flags; `float_unit.rs` passes them on.
 
-use ringer_isa::{Class, Format, Insn, Op};
+use ringer_isa::{Class, Insn, Op};
 
 use super::float_registers::{LoopRegisters, SCRATCH};
 use super::memory::Kind;
@@ -23,7 +23,7 @@ const DYNAMIC: u8 = 7;
 const LAST_MODE: u8 = 4;
 
 /// The canonical NaN.
-fn nan(precision: Precision) -> u64 {
+pub(super) fn nan(precision: Precision) -> u64 {
     match precision {
         Precision::Single => 0x7fc0_0000,
         Precision::Double => 0x7ff8_0000_0000_0000,
@@ -119,6 +119,19 @@ fn operation(insn: &Insn) -> Option<(Do, Precision)> {
     })
 }
 
+/// What an instruction reads: floating-point registers, each with what it must hold.
+fn operands(insn: &Insn, operation: Do, of: Precision) -> [Option<(u8, Precision)>; 3] {
+    let (rs1, rs2) = (Some((insn.rs1, of)), Some((insn.rs2, of)));
+    match operation {
+        Do::Binary(_) | Do::Sign(_) | Do::Least { .. } | Do::Compare(_) => [rs1, rs2, None],
+        Do::Sqrt | Do::ToInteger(_) => [rs1, None, None],
+        Do::Fused(_) => [rs1, rs2, Some((insn.rs3, of))],
+        Do::Widen => [Some((insn.rs1, Precision::Single)), None, None],
+        Do::Narrow => [Some((insn.rs1, Precision::Double)), None, None],
+        Do::FromInteger { .. } | Do::BitsFromInteger | Do::BitsToInteger => [None; 3],
+    }
+}
+
 fn from_integer(width: Width, signed: bool) -> Do {
     Do::FromInteger { width, signed }
 }
@@ -145,14 +158,10 @@ pub(super) fn loop_registers(steps: &[Step], features: &Features) -> Option<Loop
     let mut registers = LoopRegisters::default();
     let mut any = false;
     for Step { insn, .. } in steps {
-        let &Insn {
-            rd, rs1, rs2, rs3, ..
-        } = insn;
-        let single = Precision::Single;
-        let double = Precision::Double;
+        let rd = insn.rd;
         let fits = match insn.op {
-            Op::Flw => registers.add(&[], Some((rd, single))),
-            Op::Fld => registers.add(&[], Some((rd, double))),
+            Op::Flw => registers.add([None; 3], Some((rd, Precision::Single))),
+            Op::Fld => registers.add([None; 3], Some((rd, Precision::Double))),
             Op::Fsw | Op::Fsd => true,
             op if op.class() == Class::Csr => false,
             op if !op.is_float() => continue,
@@ -162,20 +171,8 @@ pub(super) fn loop_registers(steps: &[Step], features: &Features) -> Option<Loop
                 if !rounds(insn, operation) || (fused && !features.fma) {
                     return None;
                 }
-                let result = Some((rd, of));
-                match operation {
-                    Do::Binary(_) | Do::Sign(_) | Do::Least { .. } => {
-                        registers.add(&[(rs1, of), (rs2, of)], result)
-                    }
-                    Do::Sqrt => registers.add(&[(rs1, of)], result),
-                    Do::Fused(_) => registers.add(&[(rs1, of), (rs2, of), (rs3, of)], result),
-                    Do::Compare(_) => registers.add(&[(rs1, of), (rs2, of)], None),
-                    Do::FromInteger { .. } | Do::BitsFromInteger => registers.add(&[], result),
-                    Do::ToInteger(_) => registers.add(&[(rs1, of)], None),
-                    Do::Widen => registers.add(&[(rs1, single)], result),
-                    Do::Narrow => registers.add(&[(rs1, double)], result),
-                    Do::BitsToInteger => true,
-                }
+                let result = insn.op.format().writes_float().then_some((rd, of));
+                registers.add(operands(insn, operation, of), result)
             }
         };
         if !fits {
@@ -197,60 +194,58 @@ impl Emitter<'_> {
         if !rounds(&insn, operation) || (fused && !self.features.fma) {
             return false;
         }
+        self.expect_float_unit();
+        let operands = operands(&insn, operation, precision);
+        let operands = operands.into_iter().flatten();
+        let mut hosts = [SCRATCH; 3];
+        for (count, (register, precision)) in operands.enumerate() {
+            if precision == Precision::Single {
+                self.expect_boxed(&[register]);
+            }
+            hosts[count] = self.float(register, precision, &hosts[..count]);
+        }
+        if insn.op.format().writes_float() {
+            self.make_room(insn.rd, &hosts);
+        }
+        let [a, b, _] = hosts;
         let done = self.a.label();
         let slow = self.definition_aside(done);
-        self.expect_float_unit();
-        let sources: &[u8] = match insn.op.format() {
-            _ if matches!(operation, Do::Narrow | Do::FromInteger { .. }) => &[],
-            _ if matches!(operation, Do::BitsToInteger | Do::BitsFromInteger) => &[],
-            _ if matches!(operation, Do::Widen) => &[insn.rs1],
-            _ if precision == Precision::Double => &[],
-            Format::FloatFused => &[insn.rs1, insn.rs2, insn.rs3],
-            Format::FloatUnaryRounded | Format::FloatToIntegerRounded => &[insn.rs1],
-            _ => &[insn.rs1, insn.rs2],
-        };
-        self.expect_boxed(sources);
         match operation {
-            Do::Binary(op) => self.binary(op, precision, &insn),
-            Do::Sqrt => self.square_root(precision, &insn),
-            Do::Fused(op) => self.fused(op, precision, &insn, slow),
+            Do::Binary(op) => self.binary(op, precision, insn.rd, a, b),
+            Do::Sqrt => self.square_root(precision, insn.rd, a),
+            Do::Fused(op) => self.fused(op, precision, insn.rd, hosts, slow),
             Do::Sign(sign) => self.sign(sign, precision, &insn),
-            Do::Compare(comparison) => self.compare_floats(comparison, precision, &insn),
-            Do::Least { greatest } => self.least(greatest, precision, &insn, slow),
+            Do::Compare(comparison) => self.compare_floats(comparison, precision, insn.rd, a, b),
+            Do::Least { greatest } => self.least(greatest, precision, insn.rd, (a, b), slow),
             Do::FromInteger { width, signed } => {
                 self.convert_from_integer(width, signed, precision, &insn)
             }
-            Do::ToInteger(width) => self.convert_to_integer(width, precision, &insn, slow),
-            Do::Widen => {
-                let a = self.float(insn.rs1, Precision::Single, &[]);
-                let to = self.float_result(insn.rd, Precision::Double, &[a]);
-                self.a.cvt_single_to_double(to, a);
-                self.canonical(to, Precision::Double);
-                self.set_float(insn.rd, Precision::Double, to);
-            }
-            Do::Narrow => {
-                let a = self.float(insn.rs1, Precision::Double, &[]);
-                let to = self.float_result(insn.rd, Precision::Single, &[a]);
-                self.a.cvt_double_to_single(to, a);
-                self.canonical(to, Precision::Single);
-                self.set_float(insn.rd, Precision::Single, to);
+            Do::ToInteger(width) => self.convert_to_integer(width, precision, &insn, a, slow),
+            Do::Widen | Do::Narrow => {
+                let implied = self.implied_by(&[a]);
+                let to = self.float_result(insn.rd, precision);
+                match precision {
+                    Precision::Double => self.a.cvt_single_to_double(to, a),
+                    Precision::Single => self.a.cvt_double_to_single(to, a),
+                }
+                self.set_computed(insn.rd, precision, implied);
             }
             Do::BitsToInteger => {
                 let to = self.result(insn.rd);
-                match precision {
-                    Precision::Double => self.a.mov_rm(Width::W64, to, f(insn.rs1)),
-                    Precision::Single => self.a.load_sx(Cell::W, to, f(insn.rs1)),
+                self.float_bits(to, insn.rs1, precision);
+                if precision == Precision::Single {
+                    self.a.sx_rr(Cell::W, to, to);
                 }
                 self.set(insn.rd, to);
             }
             Do::BitsFromInteger => {
                 let from = self.value(insn.rs1, Reg::Rax);
-                let to = self.float_result(insn.rd, precision, &[]);
+                let to = self.float_result(insn.rd, precision);
                 match precision {
                     Precision::Double => self.a.movq_xr(to, from),
                     Precision::Single => self.a.movd_xr(to, from),
                 }
-                self.set_float(insn.rd, precision, to);
+                self.set_float(insn.rd, precision);
             }
         }
         self.rejoin(done);
@@ -272,22 +267,27 @@ impl Emitter<'_> {
             Kind::Store => self.expect_float_on(),
         }
         let done = self.a.label();
-        let at = self.reach(kind, done);
         match kind {
             Kind::Load => {
-                let to = self.float_result(insn.rd, precision, &[]);
+                self.make_room(insn.rd, &[]);
+                let at = self.reach(kind, done);
+                let to = self.float_result(insn.rd, precision);
                 self.a.movs_load(precision, to, at);
-                self.set_float(insn.rd, precision, to);
+                self.set_float(insn.rd, precision);
             }
-            Kind::Store => self.store_float(insn.rs2, precision, at),
+            Kind::Store => {
+                let held = self.settled_float(insn.rs2, precision);
+                let at = self.reach(kind, done);
+                self.store_float(insn.rs2, held, precision, at);
+            }
         }
         self.rejoin(done);
         true
     }
 
     /// Stores a register at `at`; of a single the low half as it is, boxed or not.
-    fn store_float(&mut self, register: u8, precision: Precision, at: Mem) {
-        if let Some(held) = self.held_float(register, precision) {
+    fn store_float(&mut self, register: u8, held: Option<Xmm>, precision: Precision, at: Mem) {
+        if let Some(held) = held {
             return self.a.movs_store(precision, at, held);
         }
         let width = match precision {
@@ -326,29 +326,17 @@ impl Emitter<'_> {
     /// leaves.
     pub(super) fn leave_aside(&mut self) -> Label {
         let label = self.a.label();
-        let index = self.index;
-        self.aside.push(Aside::DefinitionAndLeave { label, index });
+        self.aside.push(Aside::DefinitionAndLeave {
+            label,
+            index: self.index,
+            unsaved: self.floats.unsaved(),
+        });
         label
     }
 
-    /// A NaN that the host has made becomes the canonical one.
-    fn canonical(&mut self, value: Xmm, precision: Precision) {
-        let (label, resume) = (self.a.label(), self.a.label());
-        self.a.ucomis(precision, value, value);
-        self.a.jcc(Cond::P, label);
-        self.a.bind(resume);
-        self.aside.push(Aside::CanonicalNan {
-            label,
-            resume,
-            value,
-            bits: nan(precision),
-        });
-    }
-
-    fn binary(&mut self, op: FloatOp, precision: Precision, insn: &Insn) {
-        let a = self.float(insn.rs1, precision, &[]);
-        let b = self.float(insn.rs2, precision, &[a]);
-        let to = self.float_result(insn.rd, precision, &[a, b]);
+    fn binary(&mut self, op: FloatOp, precision: Precision, rd: u8, a: Xmm, b: Xmm) {
+        let implied = self.implied_by(&[a, b]);
+        let to = self.float_result(rd, precision);
         if self.features.avx {
             self.a.vfloat_rrr(op, precision, to, a, b);
         } else {
@@ -357,31 +345,42 @@ impl Emitter<'_> {
             self.a.float_rr(op, precision, SCRATCH, b);
             self.a.mova_rr(to, SCRATCH);
         }
-        self.canonical(to, precision);
-        self.set_float(insn.rd, precision, to);
+        self.set_computed(rd, precision, implied);
     }
 
-    fn square_root(&mut self, precision: Precision, insn: &Insn) {
-        let a = self.float(insn.rs1, precision, &[]);
-        let to = self.float_result(insn.rd, precision, &[a]);
-        self.a.mova_rr(to, a);
+    fn square_root(&mut self, precision: Precision, rd: u8, a: Xmm) {
+        let implied = self.implied_by(&[a]);
+        let to = self.float_result(rd, precision);
+        if to != a {
+            self.a.mova_rr(to, a);
+        }
         self.a.float_rr(FloatOp::Sqrt, precision, to, a);
-        self.canonical(to, precision);
-        self.set_float(insn.rd, precision, to);
+        self.set_computed(rd, precision, implied);
     }
 
     /// The host does not say invalid of 0 × ∞ + NaN, so every NaN is for the definition.
-    fn fused(&mut self, op: Fused, precision: Precision, insn: &Insn, slow: Label) {
-        let a = self.float(insn.rs1, precision, &[]);
-        let b = self.float(insn.rs2, precision, &[a]);
-        let c = self.float(insn.rs3, precision, &[a, b]);
+    fn fused(&mut self, op: Fused, precision: Precision, rd: u8, of: [Xmm; 3], slow: Label) {
+        let [a, b, c] = of;
+        let implied = self.implied_by(&of);
         self.a.mova_rr(SCRATCH, a);
         self.a.fused_rrr(op, precision, SCRATCH, b, c);
         self.a.ucomis(precision, SCRATCH, SCRATCH);
         self.a.jcc(Cond::P, slow);
-        let to = self.float_result(insn.rd, precision, &[]);
+        self.operands_are_numbers(implied);
+        let to = self.float_result(rd, precision);
         self.a.mova_rr(to, SCRATCH);
-        self.set_float(insn.rd, precision, to);
+        self.set_float(rd, precision);
+    }
+
+    /// The bits of a floating-point register; of a single, the low half.
+    fn float_bits(&mut self, to: Reg, register: u8, precision: Precision) {
+        let held = self.settled_float(register, precision);
+        match (held, precision) {
+            (Some(held), Precision::Double) => self.a.movq_rx(to, held),
+            (Some(held), Precision::Single) => self.a.movd_rx(to, held),
+            (None, Precision::Double) => self.a.mov_rm(Width::W64, to, f(register)),
+            (None, Precision::Single) => self.a.mov_rm(Width::W32, to, f(register)),
+        }
     }
 
     fn sign(&mut self, sign: Sign, precision: Precision, insn: &Insn) {
@@ -391,18 +390,28 @@ impl Emitter<'_> {
         };
         if insn.rs1 == insn.rs2 && sign == Sign::Same {
             let a = self.float(insn.rs1, precision, &[]);
-            let to = self.float_result(insn.rd, precision, &[a]);
-            self.a.mova_rr(to, a);
-            return self.set_float(insn.rd, precision, to);
+            let implied = self.implied_by(&[a]);
+            let to = self.float_result(insn.rd, precision);
+            if to != a {
+                self.a.mova_rr(to, a);
+            }
+            // A copy is a NaN if the original is.
+            return match implied {
+                0 => self.set_float(insn.rd, precision),
+                _ => self.set_computed(insn.rd, precision, implied),
+            };
         }
-        self.a.mov_rm(width, Reg::Rax, f(insn.rs1));
+        // Both before any is in `rax`: to settle one may change that.
+        self.check_float(insn.rs1);
+        self.check_float(insn.rs2);
+        self.float_bits(Reg::Rax, insn.rs1, precision);
         if insn.rs1 == insn.rs2 {
             match sign {
                 Sign::Opposite => self.a.btc_ri(width, Reg::Rax, top),
                 _ => self.a.btr_ri(width, Reg::Rax, top),
             }
         } else {
-            self.a.mov_rm(width, Reg::Rdx, f(insn.rs2));
+            self.float_bits(Reg::Rdx, insn.rs2, precision);
             if sign == Sign::Opposite {
                 self.a.btc_ri(width, Reg::Rdx, top);
             }
@@ -415,12 +424,12 @@ impl Emitter<'_> {
                 .shift_ri(crate::assembler::Shift::Shl, width, Reg::Rdx, top);
             self.a.alu_rr(Alu::Xor, width, Reg::Rax, Reg::Rdx);
         }
-        let to = self.float_result(insn.rd, precision, &[]);
+        let to = self.float_result(insn.rd, precision);
         match precision {
             Precision::Single => self.a.movd_xr(to, Reg::Rax),
             Precision::Double => self.a.movq_xr(to, Reg::Rax),
         }
-        self.set_float(insn.rd, precision, to);
+        self.set_float(insn.rd, precision);
     }
 
     /// The current instruction, if it is a comparison. Where that is of a NaN, generated code is
@@ -451,12 +460,19 @@ impl Emitter<'_> {
         };
         self.a.jcc(Cond::P, of_nan);
         self.flag(insn.rd, cond);
+        let implied = self.implied_by(&[a, b]);
+        self.operands_are_numbers(implied);
         true
     }
 
-    fn compare_floats(&mut self, comparison: Comparison, precision: Precision, insn: &Insn) {
-        let a = self.float(insn.rs1, precision, &[]);
-        let b = self.float(insn.rs2, precision, &[a]);
+    fn compare_floats(
+        &mut self,
+        comparison: Comparison,
+        precision: Precision,
+        rd: u8,
+        a: Xmm,
+        b: Xmm,
+    ) {
         match comparison {
             // Quiet; equal and not unordered.
             Comparison::Equal => {
@@ -465,25 +481,32 @@ impl Emitter<'_> {
                 self.a.mov_ri(Reg::Rdx, 0);
                 self.a.setcc(Cond::Np, Reg::Rax);
                 self.a.cmov(Cond::Ne, Width::W64, Reg::Rax, Reg::Rdx);
-                self.set(insn.rd, Reg::Rax);
+                self.set(rd, Reg::Rax);
             }
             // Signalling. The other way round, since unordered looks like below.
             Comparison::Less => {
                 self.a.comis(precision, b, a);
-                self.flag(insn.rd, Cond::A);
+                self.flag(rd, Cond::A);
             }
             Comparison::LessOrEqual => {
                 self.a.comis(precision, b, a);
-                self.flag(insn.rd, Cond::Ae);
+                self.flag(rd, Cond::Ae);
             }
         }
     }
 
-    fn least(&mut self, greatest: bool, precision: Precision, insn: &Insn, slow: Label) {
-        let a = self.float(insn.rs1, precision, &[]);
-        let b = self.float(insn.rs2, precision, &[a]);
+    fn least(
+        &mut self,
+        greatest: bool,
+        precision: Precision,
+        rd: u8,
+        (a, b): (Xmm, Xmm),
+        slow: Label,
+    ) {
         self.a.ucomis(precision, a, b);
         self.a.jcc(Cond::P, slow);
+        let implied = self.implied_by(&[a, b]);
+        self.operands_are_numbers(implied);
         let (differ, done) = (self.a.label(), self.a.label());
         self.a.mova_rr(SCRATCH, a);
         self.a.jcc_short(Cond::Ne, differ);
@@ -495,9 +518,9 @@ impl Emitter<'_> {
         let op = if greatest { FloatOp::Max } else { FloatOp::Min };
         self.a.float_rr(op, precision, SCRATCH, b);
         self.a.bind(done);
-        let to = self.float_result(insn.rd, precision, &[]);
+        let to = self.float_result(rd, precision);
         self.a.mova_rr(to, SCRATCH);
-        self.set_float(insn.rd, precision, to);
+        self.set_float(rd, precision);
     }
 
     fn convert_from_integer(
@@ -515,17 +538,23 @@ impl Emitter<'_> {
             from = Reg::Rax;
             host_width = Width::W64;
         }
-        let to = self.float_result(insn.rd, precision, &[]);
+        let to = self.float_result(insn.rd, precision);
         // The conversion keeps the upper part, and would wait for it.
         self.a.bitwise_rr(Bitwise::Xor, to, to);
         self.a.cvt_int_to_float(host_width, precision, to, from);
-        self.set_float(insn.rd, precision, to);
+        self.set_float(insn.rd, precision);
     }
 
     /// What does not fit yields the lowest number, with the flag that RISC-V wants too; the
     /// definition knows the value.
-    fn convert_to_integer(&mut self, width: Width, precision: Precision, insn: &Insn, slow: Label) {
-        let a = self.float(insn.rs1, precision, &[]);
+    fn convert_to_integer(
+        &mut self,
+        width: Width,
+        precision: Precision,
+        insn: &Insn,
+        a: Xmm,
+        slow: Label,
+    ) {
         if insn.rm == TOWARDS_ZERO {
             self.a.cvtt_float_to_int(width, precision, Reg::Rax, a);
         } else {

@@ -35,14 +35,17 @@ impl Emitter<'_> {
         let step = self.current();
         let insn = step.insn;
         let cond = taken(insn.op);
-        self.compare(insn.rs1, insn.rs2);
         let target = step.target();
         let uncounted = self.uncounted() - 1;
+        if uncounted == 0 {
+            match self.loop_registers.take() {
+                Some(registers) => self.repeat_loop(&registers),
+                None => self.save_floats(),
+            }
+        }
+        self.compare(insn.rs1, insn.rs2);
         if uncounted == 0 && is_in_page(target) {
             if target == i64::from(self.first) {
-                if let Some(registers) = self.loop_registers.take() {
-                    self.repeat_loop(&registers);
-                }
                 self.a.jcc(cond, self.again);
                 return;
             }
@@ -56,6 +59,7 @@ impl Emitter<'_> {
             label,
             uncounted,
             target,
+            unsaved: self.floats.unsaved(),
         });
     }
 
@@ -79,6 +83,7 @@ impl Emitter<'_> {
 
     /// An unconditional jump; it ends the block.
     pub(super) fn jump(&mut self) {
+        self.save_floats();
         let step = self.current();
         let insn = step.insn;
         if insn.op == Op::Jal {

@@ -5,6 +5,7 @@
 mod eviction;
 mod harts;
 mod loops;
+mod nans;
 mod outside;
 mod patterns;
 mod places;
