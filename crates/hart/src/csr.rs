@@ -242,7 +242,7 @@ impl Hart {
     }
 
     /// Whether the counter with this number in `mcounteren` may be read in the current mode.
-    fn counter_enabled(&self, index: u32) -> bool {
+    pub fn counter_enabled(&self, index: u32) -> bool {
         let machine = self.csrs.mcounteren >> index & 1 != 0;
         let supervisor = self.csrs.scounteren >> index & 1 != 0;
         match self.mode.privilege {

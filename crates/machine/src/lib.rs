@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod aclint;
+pub mod activity;
 pub mod backend;
 pub mod board;
 pub mod boot;

@@ -150,7 +150,7 @@ impl Hart {
 
     /// Whether the current mode may use the cache-block operations governed by `field` of the
     /// environment configurations (Zicbom 2.5.1).
-    fn cache_blocks_enabled(&self, field: u64) -> bool {
+    pub fn cache_blocks_enabled(&self, field: u64) -> bool {
         let machine = self.csrs.menvcfg & field != 0;
         let supervisor = self.csrs.senvcfg & field != 0;
         match self.mode.privilege {

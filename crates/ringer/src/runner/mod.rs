@@ -26,7 +26,8 @@ use crate::translator::{SharedCode, Unavailable};
 pub use engine::{Engine, Engines};
 pub use gate::Gate;
 pub use parker::Parker;
-pub use seat::{Activity, HartMemory, Seat};
+pub use ringer_machine::activity::Activity;
+pub use seat::{HartMemory, Seat};
 
 /// How long a thread may take to come to the gate: a device may wait for a slow disk or
 /// terminal meanwhile.

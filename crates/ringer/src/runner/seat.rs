@@ -4,23 +4,12 @@ use std::sync::PoisonError;
 
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart};
+use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
-use ringer_machine::sbi;
 
 use super::{Engine, Vm};
 use crate::run::Event;
 use crate::semihosting::{GuestMemory, Reply};
-
-/// What a hart is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Activity {
-    /// Executing instructions.
-    Running,
-    /// Waiting for an interrupt.
-    Waiting,
-    /// Stopped: another hart's SBI call starts it.
-    Stopped,
-}
 
 /// A hart and its engine.
 pub struct Seat {
@@ -47,13 +36,9 @@ impl Seat {
     /// Runs the hart for up to `budget` instructions and answers what it asks.
     pub fn turn(&mut self, vm: &Vm, budget: u64) -> Turn {
         let board = &*vm.machine.board;
-        if !self.is_awake(vm) {
+        if !self.activity.wake(&mut self.hart, board, vm.sbi.as_ref()) {
             self.look_around(vm); // its last words may have been left half heard
-            let timer = match self.activity {
-                Activity::Stopped => None,
-                _ => self.hart.next_timer(board),
-            };
-            return Turn::Idle(timer);
+            return Turn::Idle(self.activity.alarm(&self.hart, board));
         }
         let before = self.hart.counts.retired;
         let Self { hart, engine, .. } = self;
@@ -81,38 +66,11 @@ impl Seat {
         }
     }
 
-    /// Whether there is something to run; ends a wait or a stop that is over.
-    fn is_awake(&mut self, vm: &Vm) -> bool {
-        let board = &*vm.machine.board;
-        let lines = board.lines(self.hart.id);
-        match self.activity {
-            Activity::Running => {}
-            // Requests are taken by the engine; `wfi` may end for no reason.
-            Activity::Waiting if lines.has_requests() || self.hart.wakes(board) => {
-                self.activity = Activity::Running;
-            }
-            Activity::Waiting => {}
-            Activity::Stopped => {
-                lines.take_requests();
-                if let Some(sbi) = &vm.sbi
-                    && sbi.start(&mut self.hart, board)
-                {
-                    self.activity = Activity::Running;
-                }
-            }
-        }
-        self.activity == Activity::Running
-    }
-
     fn answer_sbi(&mut self, vm: &Vm) {
         let Some(sbi) = &vm.sbi else {
             return;
         };
-        self.activity = match sbi.call(&mut self.hart, &vm.machine.board) {
-            sbi::Outcome::Run | sbi::Outcome::Down => Activity::Running,
-            sbi::Outcome::Wait => Activity::Waiting,
-            sbi::Outcome::Stopped => Activity::Stopped,
-        };
+        self.activity = sbi.call(&mut self.hart, &vm.machine.board).into();
     }
 
     fn answer_semihosting(&mut self, vm: &Vm) {

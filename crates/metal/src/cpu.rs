@@ -1,0 +1,243 @@
+//! One real hart: what it has been set to, and the loop in which it runs virtual harts.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use ringer_hart::GuestVirt;
+use ringer_hart::csr::satp;
+use ringer_metal::schedule::{Next, State};
+use ringer_shadow::{HostFence, HostPaging, Root};
+
+use crate::hardware::csr;
+use crate::hardware::passage::Passage;
+use crate::hardware::protection;
+use crate::hardware::timer::irq;
+use crate::monitor::{Monitor, monitor};
+use crate::virtual_hart::Slice;
+
+/// What others see of a real hart.
+#[derive(Default)]
+pub struct CpuPort {
+    /// Ends the slice of whoever runs there.
+    pub interrupted: AtomicBool,
+}
+
+/// What a real hart can do for guests, found out once.
+#[derive(Clone, Copy, Debug)]
+pub struct Abilities {
+    /// The largest ASID; 0 if there are none.
+    pub asid_mask: u64,
+    /// MODE for `satp`, in place.
+    pub satp_mode: u64,
+    /// Page tables in that mode, if there are any.
+    pub paging: Option<HostPaging>,
+    /// Bits of `menvcfg` that let guests use cache-block operations themselves.
+    pub cache_blocks: u64,
+}
+
+mod envcfg {
+    pub const CBIE_FLUSH: u64 = 1 << 4;
+    pub const CBCFE: u64 = 1 << 6;
+    pub const CBZE: u64 = 1 << 7;
+}
+
+impl Abilities {
+    /// Asks the real hart. Translation does not concern M-mode, so `satp` may be tried out.
+    pub fn find() -> Self {
+        let modes = [
+            (satp::MODE_SV57, HostPaging::Sv57),
+            (satp::MODE_SV48, HostPaging::Sv48),
+            (satp::MODE_SV39, HostPaging::Sv39),
+        ];
+        let best = modes.into_iter().find(|(mode, _)| {
+            csr::write!("satp", mode << satp::MODE_SHIFT);
+            csr::read!("satp") >> satp::MODE_SHIFT == *mode
+        });
+        let mode = best.map_or(satp::MODE_BARE, |(mode, _)| mode);
+        csr::write!("satp", mode << satp::MODE_SHIFT | 0xffff << 44);
+        let asid_mask = csr::read!("satp") >> 44 & 0xffff;
+        csr::write!("satp", 0);
+        let wanted = envcfg::CBIE_FLUSH | envcfg::CBCFE | envcfg::CBZE;
+        csr::write!("menvcfg", wanted);
+        let cache_blocks = csr::read!("menvcfg") & wanted;
+        Self {
+            asid_mask,
+            satp_mode: mode << satp::MODE_SHIFT,
+            paging: best.map(|(_, paging)| paging),
+            cache_blocks,
+        }
+    }
+}
+
+/// The real hart that this code runs on: what its CSRs hold, so that they are written only when
+/// that changes.
+pub struct Cpu {
+    /// Its place among the monitor's harts.
+    pub index: usize,
+    /// Its number, and its place in the ACLINT.
+    pub hart: usize,
+    /// What it can do.
+    pub abilities: Abilities,
+    /// The way in and out.
+    pub passage: Passage,
+    satp: u64,
+    counters: u64,
+    cache_blocks: u64,
+    timer: u64,
+    guest: Option<usize>,
+}
+
+impl Cpu {
+    /// The hart with this number, made ready to run guests.
+    pub fn new(index: usize, hart: usize) -> Self {
+        let cpu = Self {
+            index,
+            hart,
+            abilities: Abilities::find(),
+            passage: Passage::default(),
+            satp: 0,
+            counters: 0,
+            cache_blocks: 0,
+            timer: 0,
+            guest: None,
+        };
+        // Everything traps to the monitor; guests read no counter before they may.
+        csr::write!("medeleg", 0);
+        csr::write!("mideleg", 0);
+        csr::write!("mcounteren", 0);
+        csr::write!("scounteren", 0);
+        csr::write!("menvcfg", 0);
+        csr::write!("senvcfg", 0);
+        csr::write!("mie", irq::SOFTWARE | irq::TIMER | irq::EXTERNAL);
+        cpu
+    }
+
+    /// The ASID of a virtual hart's root; virtual harts have numbers from 0 on.
+    fn asid(&self, hart: usize, slot: usize) -> u64 {
+        let asid = (hart * crate::virtual_hart::ROOTS + slot + 1) as u64;
+        if asid <= self.abilities.asid_mask {
+            asid
+        } else {
+            0
+        }
+    }
+
+    /// Translates by `root`, of virtual hart `hart`, from now on.
+    pub fn set_root(&mut self, hart: usize, root: Root) {
+        let asid = self.asid(hart, root.slot);
+        let satp = self.abilities.satp_mode | asid << 44 | root.table.0 >> 12;
+        if satp != self.satp {
+            csr::write!("satp", satp);
+            self.satp = satp;
+            if asid == 0 {
+                csr::fence_translations();
+                return;
+            }
+        }
+        self.fence(hart, root.fence);
+    }
+
+    /// Forgets what a shadow says must be forgotten.
+    pub fn fence(&self, hart: usize, fence: HostFence) {
+        match fence {
+            HostFence::None => {}
+            HostFence::Address {
+                va: GuestVirt(va),
+                slot,
+            } => csr::fence_address(va, self.asid(hart, slot)),
+            HostFence::Slot(slot) => csr::fence_space(self.asid(hart, slot)),
+        }
+    }
+
+    /// Lets the guest read `time` itself, or not.
+    pub fn allow_time(&mut self, allowed: bool) {
+        const TIME: u64 = 1 << 1;
+        let counters = if allowed { TIME } else { 0 };
+        if counters != self.counters {
+            self.counters = counters;
+            csr::write!("mcounteren", counters);
+            csr::write!("scounteren", counters);
+        }
+    }
+
+    /// Lets the guest use these cache-block operations itself.
+    pub fn allow_cache_blocks(&mut self, allowed: u64) {
+        let allowed = allowed & self.abilities.cache_blocks;
+        if allowed != self.cache_blocks {
+            self.cache_blocks = allowed;
+            csr::write!("menvcfg", allowed);
+            csr::write!("senvcfg", allowed);
+        }
+    }
+
+    /// Has the timer interrupt at `ticks` of the real clock. False if it was going to.
+    pub fn set_timer(&mut self, monitor: &Monitor, ticks: u64) -> bool {
+        let new = ticks != self.timer;
+        if new {
+            self.timer = ticks;
+            monitor.platform.timer.set(self.hart, ticks);
+        }
+        new
+    }
+
+    /// A virtual hart of guest `guest` is about to run here.
+    pub fn admit(&mut self, monitor: &Monitor, guest: usize, stranger: bool) {
+        if self.guest != Some(guest) {
+            self.guest = Some(guest);
+            if let Some(guest) = monitor.guests.get(guest) {
+                protection::confine(&guest.estate);
+            }
+        } else if stranger {
+            csr::fence_translations();
+        }
+        if stranger {
+            csr::fence_i();
+        }
+    }
+
+    /// The real hart's work: runs whoever is due, for ever.
+    pub fn work(&mut self) -> ! {
+        let monitor = monitor();
+        loop {
+            monitor.housekeeping();
+            let now = monitor.platform.timer.now();
+            let next = monitor.schedule.lock().next(self.index, now);
+            match next {
+                Next::Run { hart, until } => {
+                    let port = monitor.port(self.index);
+                    port.interrupted.store(false, Ordering::Relaxed);
+                    let slice = monitor.run(self, hart, until);
+                    let ticks = monitor.platform.timer.now().saturating_sub(now);
+                    let after = match slice {
+                        Slice::More => State::Ready,
+                        Slice::Sleeps(until) => State::Waiting(until),
+                    };
+                    monitor.schedule.lock().put_back(hart, ticks, after);
+                }
+                Next::Idle(until) => {
+                    self.set_timer(monitor, until.unwrap_or(u64::MAX));
+                    if csr::read!("mip") & csr::read!("mie") == 0 {
+                        csr::wait();
+                    }
+                    self.take_interrupts(monitor);
+                }
+            }
+        }
+    }
+
+    /// Does what the real hart's pending interrupts ask for.
+    pub fn take_interrupts(&mut self, monitor: &Monitor) {
+        let pending = csr::read!("mip");
+        if pending & irq::SOFTWARE != 0 {
+            monitor.platform.timer.acknowledge(self.hart);
+        }
+        if pending & irq::TIMER != 0 {
+            self.set_timer(monitor, u64::MAX);
+        }
+        if pending & irq::EXTERNAL != 0 {
+            monitor.serve_devices();
+            // What they brought is looked at between slices.
+            let port = monitor.port(self.index);
+            port.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+}

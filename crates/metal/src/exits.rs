@@ -1,0 +1,149 @@
+//! What brought guests back into the monitor, counted by cause.
+
+use core::fmt;
+
+use alloc::vec::Vec;
+
+/// Why a guest left the real hart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Why {
+    /// The monitor's timer: a slice or a virtual timer.
+    Timer,
+    /// A call from another hart.
+    Call,
+    /// A device of the monitor.
+    Device,
+    /// A page that the shadow tables did not have yet.
+    Fill,
+    /// A page fault or access fault for the guest.
+    Fault,
+    /// An access to a device.
+    Access,
+    /// An environment call.
+    Ecall,
+    /// First use of the floating-point unit in a slice.
+    Float,
+    /// A CSR instruction.
+    Csr(u16),
+    /// `sret` or `mret`.
+    Return,
+    /// `sfence.vma` and its relatives.
+    Fence,
+    /// `wfi`.
+    Wait,
+    /// Any other instruction that the real hart does not execute for the guest.
+    Instruction,
+    /// An instruction executed by the definition since loads and fetches go different ways
+    /// (`MPRV`).
+    Stepped,
+}
+
+const KINDS: usize = 14;
+
+impl Why {
+    fn index(self) -> usize {
+        match self {
+            Self::Timer => 0,
+            Self::Call => 1,
+            Self::Device => 2,
+            Self::Fill => 3,
+            Self::Fault => 4,
+            Self::Access => 5,
+            Self::Ecall => 6,
+            Self::Float => 7,
+            Self::Csr(_) => 8,
+            Self::Return => 9,
+            Self::Fence => 10,
+            Self::Wait => 11,
+            Self::Instruction => 12,
+            Self::Stepped => 13,
+        }
+    }
+}
+
+const NAMES: [&str; KINDS] = [
+    "timer",
+    "call from another hart",
+    "device interrupt",
+    "shadow fill",
+    "fault for the guest",
+    "device access",
+    "ecall",
+    "float unit",
+    "CSR",
+    "sret, mret",
+    "sfence.vma",
+    "wfi",
+    "other instruction",
+    "stepped (MPRV)",
+];
+
+/// Counts of exits.
+#[derive(Clone, Debug)]
+pub struct Exits {
+    by_kind: [u64; KINDS],
+    by_csr: Vec<(u16, u64)>,
+}
+
+impl Default for Exits {
+    fn default() -> Self {
+        Self {
+            by_kind: [0; KINDS],
+            by_csr: Vec::new(),
+        }
+    }
+}
+
+impl Exits {
+    /// Counts one.
+    pub fn count(&mut self, why: Why) {
+        if let Some(count) = self.by_kind.get_mut(why.index()) {
+            *count += 1;
+        }
+        if let Why::Csr(number) = why {
+            match self.by_csr.iter_mut().find(|(csr, _)| *csr == number) {
+                Some((_, count)) => *count += 1,
+                // There are 4096 CSRs, so this ends.
+                None => self.by_csr.push((number, 1)),
+            }
+        }
+    }
+    /// Adds those of another hart.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.by_kind.iter_mut().zip(other.by_kind) {
+            *count += more;
+        }
+        for (csr, more) in &other.by_csr {
+            match self.by_csr.iter_mut().find(|(known, _)| known == csr) {
+                Some((_, count)) => *count += more,
+                None => self.by_csr.push((*csr, *more)),
+            }
+        }
+    }
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.by_kind.iter().sum()
+    }
+}
+
+impl fmt::Display for Exits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {:>12} exits", self.total())?;
+        let mut kinds: Vec<_> = self.by_kind.iter().zip(NAMES).collect();
+        kinds.sort_by_key(|(count, _)| core::cmp::Reverse(**count));
+        for (count, name) in kinds.into_iter().filter(|(count, _)| **count > 0) {
+            writeln!(f, "  {count:>12} {name}")?;
+            if name == NAMES[Why::Csr(0).index()] {
+                let mut csrs = self.by_csr.clone();
+                csrs.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+                for (csr, count) in csrs.into_iter().take(8) {
+                    match ringer_isa::csr::name(csr) {
+                        Some(name) => writeln!(f, "  {count:>16} {name}")?,
+                        None => writeln!(f, "  {count:>16} {csr:#x}")?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

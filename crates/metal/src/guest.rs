@@ -1,0 +1,253 @@
+//! A guest: its board with what stands behind the devices, its virtual harts, and how it starts.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+
+use ringer_bundle::{Disk, Guest as Description};
+use ringer_hart::{Bus, GuestPhys, Hart, Lines, PAGE_SIZE};
+use ringer_machine::activity::Activity;
+use ringer_machine::backend::{EntropyBackend, MemoryDisk, SeededEntropy};
+use ringer_machine::board::{Board, BoardBuilder, MakeDevice};
+use ringer_machine::boot::{Images, Start, prepare};
+use ringer_machine::device_tree;
+use ringer_machine::memory_map::RAM_BASE;
+use ringer_machine::sbi::Sbi;
+use ringer_machine::virtio::{Blk, Net, Rng, VirtioDevice, VirtioMmio};
+use ringer_shadow::{HostPaging, HostPhys, Shadow, ShadowError, TablePool};
+use spin::Mutex;
+
+use crate::clock::GuestClock;
+use crate::console::{Console, GuestConsole};
+use crate::hardware::memory::PhysicalMemory;
+use crate::hardware::platform::Platform;
+use crate::hardware::protection::Estate;
+use crate::monitor;
+use crate::virtual_hart::{ROOTS, VirtualHart};
+
+/// Pages of shadow tables for each virtual hart of a guest with this much memory.
+fn tables_for(memory: u64) -> usize {
+    ((memory >> 20) as usize).clamp(128, 2048)
+}
+
+/// What a guest is doing, as seen from the prompt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Its harts run when they can.
+    Running,
+    /// Somebody has paused it.
+    Paused,
+    /// It has switched itself off, with this code, or was stopped.
+    Off(u16),
+}
+
+/// What is to be done with a guest once none of its harts runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Start it from the beginning.
+    Reset,
+    /// Switch it off.
+    Off(u16),
+}
+
+/// A guest.
+pub struct Guest {
+    /// Its number at the prompt.
+    pub number: usize,
+    /// As the bundle describes it.
+    pub description: Description<'static>,
+    /// Everything around its harts.
+    pub board: Arc<Board>,
+    /// Its firmware interface, if it starts as a kernel.
+    pub sbi: Option<Sbi>,
+    /// Its clock.
+    pub clock: Arc<GuestClock>,
+    /// Its memory on the real machine.
+    pub estate: Estate,
+    /// Its harts.
+    pub harts: Vec<Mutex<VirtualHart>>,
+    /// What it is doing.
+    pub life: Mutex<Life>,
+    /// What is to be done with it.
+    pub order: Mutex<Option<Order>>,
+}
+
+/// Wakes the CPU, or the schedule, when a wire of a virtual hart moves.
+struct Bell {
+    hart: usize,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        monitor::wake(self.hart);
+    }
+}
+
+/// What guests are built with.
+pub struct Surroundings<'a> {
+    /// The real machine.
+    pub platform: &'a Platform,
+    /// Memory that nobody has.
+    pub memory: &'a mut PhysicalMemory,
+    /// The terminal.
+    pub console: &'a Arc<Console>,
+    /// Page tables of the real harts.
+    pub paging: HostPaging,
+    /// The networks between guests.
+    pub switches: &'a mut crate::network::Switches,
+    /// Nanoseconds since 1970 when the real clock stood at 0.
+    pub epoch: u64,
+    /// Unpredictable, as far as the machine has that.
+    pub seed: u64,
+}
+
+impl Guest {
+    /// Builds the guest with this description. Its first virtual hart has number `first`.
+    pub fn build(
+        number: usize,
+        first: usize,
+        description: Description<'static>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Self, String> {
+        let (harts, pages) = (description.harts, tables_for(description.memory));
+        let memory = &mut *around.memory;
+        let ram = memory.guest_ram(RAM_BASE, description.memory);
+        let pools = memory.table_pools(harts, pages);
+        let (Some(ram), Some(pools)) = (ram, pools) else {
+            let (wanted, left) = (description.memory >> 20, memory.largest() >> 20);
+            return Err(format!(
+                "it wants {wanted} MiB of memory in one piece, and {left} MiB are left"
+            ));
+        };
+        let pools: Vec<TablePool> = pools.collect();
+        let tables = pools.first().map_or(0, |pool| pool.base().0);
+        let estate = Estate {
+            ram: (ram.host().as_ptr() as u64, ram.len()),
+            tables: (tables, (harts * pages) as u64 * PAGE_SIZE),
+        };
+
+        let lines: Arc<[Lines]> = (0..description.harts)
+            .map(|hart| {
+                let bell = Bell { hart: first + hart };
+                Lines::with_waker(Arc::new(bell).into())
+            })
+            .collect();
+        let timer = around.platform.timer;
+        let clock = Arc::new(GuestClock::new(
+            timer,
+            around.platform.timebase,
+            around.epoch,
+        ));
+        let terminal = GuestConsole::new(around.console.clone(), number);
+        let mut builder =
+            BoardBuilder::new(Arc::new(ram), lines, clock.clone(), Box::new(terminal));
+        for (index, disk) in description.disks.iter().enumerate() {
+            let backend = match *disk {
+                Disk::Ram { content, writable } => {
+                    Box::new(MemoryDisk::new(content.to_vec(), !writable))
+                }
+                Disk::Host { .. } => return Err(format!("disk {index}: no disk of the host yet")),
+            };
+            let device = Blk::new(backend, &format!("ringer-disk{index}"));
+            builder = builder.virtio(slot(format!("disk{index}"), Box::new(device)));
+        }
+        for (index, port) in description.ports.iter().enumerate() {
+            let mac = description.mac(index).ok_or("a port without an address")?;
+            let cable = around.switches.port(port.switch, number);
+            let device = Net::new(Box::new(cable), mac.0);
+            builder = builder.virtio(slot(format!("net{index}"), Box::new(device)));
+        }
+        let random = SeededEntropy::new(around.seed ^ (number as u64) << 32);
+        builder = builder.virtio(slot("rng".to_string(), Box::new(Rng::new(Box::new(random)))));
+        let board = builder.build().map_err(|error| error.to_string())?;
+
+        let harts = pools
+            .into_iter()
+            .enumerate()
+            .map(|(id, pool)| {
+                let shadow = Shadow::new(pool, around.paging, ROOTS, HostPhys(estate.ram.0))?;
+                Ok(Mutex::new(VirtualHart::new(first + id, Hart::new(id, 0), shadow)))
+            })
+            .collect::<Result<_, ShadowError>>()
+            .map_err(|error| error.to_string())?;
+        let is_kernel = description.firmware.is_none();
+        let guest = Self {
+            number,
+            sbi: is_kernel.then(|| Sbi::new(description.harts)),
+            description,
+            board: Arc::new(board),
+            clock,
+            estate,
+            harts,
+            life: Mutex::new(Life::Running),
+            order: Mutex::new(None),
+        };
+        guest.start(around.seed)?;
+        Ok(guest)
+    }
+
+    /// Puts everything to where it starts from. None of its harts runs.
+    pub fn start(&self, seed: u64) -> Result<(), String> {
+        let description = &self.description;
+        self.board.reset();
+        self.clock.reset();
+        let images = Images {
+            firmware: description.firmware.as_ref().map(|program| program.image()),
+            kernel: description.kernel.as_ref().map(|program| program.image()),
+            initrd: description.initrd.map(|bytes| bytes.len() as u64),
+        };
+        let mut random = [0; 32];
+        let mut entropy = SeededEntropy::new(seed ^ self.board.time());
+        entropy.fill(&mut random).map_err(|error| error.to_string())?;
+        let words = device_tree::Guest {
+            command_line: description.command_line,
+            initrd: None,
+            seed: &random,
+        };
+        let (layout, start) =
+            prepare(&self.board, &images, &words).map_err(|error| error.to_string())?;
+        let ram = self.board.ram();
+        let programs = [
+            (&description.firmware, layout.firmware),
+            (&description.kernel, layout.kernel),
+        ];
+        for (program, placed) in programs {
+            if let (Some(program), Some(placed)) = (program, placed) {
+                program.put(ram, placed).ok_or("its memory is too small")?;
+            }
+        }
+        if let (Some(bytes), Some(span)) = (description.initrd, layout.initrd) {
+            ram.write(span.base, bytes).ok_or("its memory is too small")?;
+        }
+        let entry = match start {
+            Start::Firmware { entry } => entry,
+            Start::Kernel { .. } => GuestPhys(0),
+        };
+        for (id, hart) in self.harts.iter().enumerate() {
+            hart.lock().restart(Hart::new(id, entry.0), match start {
+                Start::Firmware { .. } => Activity::Running,
+                Start::Kernel { .. } => Activity::Stopped,
+            });
+        }
+        if let (Some(sbi), Start::Kernel { entry, device_tree }) = (&self.sbi, start) {
+            sbi.reset();
+            sbi.boot(0, entry, device_tree.0);
+        }
+        Ok(())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.description.name
+    }
+}
+
+fn slot(name: String, device: Box<dyn VirtioDevice>) -> MakeDevice {
+    Box::new(move |ram, irq| Arc::new(VirtioMmio::new(&name, device, ram, irq)))
+}

@@ -1,0 +1,223 @@
+//! The machine that the monitor runs on, as its device tree describes it.
+
+use fdt::Fdt;
+use fdt::node::FdtNode;
+use ringer_machine::memory_map::Span;
+
+use super::MAX_CPUS;
+use super::devices::Registers;
+use super::interrupts::Interrupts;
+use super::power::Power;
+use super::serial::Serial;
+use super::timer::Timer;
+
+/// "OSBI", at the start of `struct fw_dynamic_info`.
+const FW_DYNAMIC_MAGIC: u64 = 0x4942_534f;
+/// Regions of memory at most.
+const MEMORY_REGIONS: usize = 8;
+/// Virtio slots looked at, at most.
+pub const VIRTIO_SLOTS: usize = 32;
+
+/// A real virtio-mmio slot.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtioSlot {
+    /// Its registers.
+    pub registers: Registers,
+    /// Its input of the interrupt controller.
+    pub irq: u32,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub struct Platform {
+    /// The harts' numbers; hart `n` of the ACLINT is the one with number `n`.
+    pub harts: [usize; MAX_CPUS],
+    /// How many of these there are.
+    pub hart_count: usize,
+    /// RAM.
+    pub memory: [Option<Span>; MEMORY_REGIONS],
+    /// The device tree itself.
+    pub device_tree: Span,
+    /// The clock.
+    pub timer: Timer,
+    /// Its ticks in a second.
+    pub timebase: u64,
+    /// The serial port and its interrupt.
+    pub serial: Option<(Serial, u32)>,
+    /// The interrupt controller, seen from the hart that starts the machine.
+    pub interrupts: Option<Interrupts>,
+    /// The power switch.
+    pub power: Power,
+    /// Where what was loaded beside the monitor starts, and its length if that is known.
+    pub bundle: Option<(u64, Option<u64>)>,
+    /// Words for the monitor, from `/chosen`.
+    pub arguments: &'static str,
+    /// Random bits of whoever built the machine.
+    pub seed: u64,
+    /// Slots for virtio devices.
+    pub virtio: [Option<VirtioSlot>; VIRTIO_SLOTS],
+}
+
+/// What keeps the monitor from running here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is no device tree where there should be one.
+    #[error("there is no device tree")]
+    NoTree,
+    /// Without a clock there are no timers and no time slices.
+    #[error("the device tree has no CLINT (sifive,clint0, riscv,clint0)")]
+    NoTimer,
+}
+
+fn registers(node: FdtNode<'_, '_>) -> Option<Registers> {
+    let region = node.reg()?.next()?;
+    // SAFETY: the device tree says that a device is there. It comes from whoever built the
+    // machine, and is as much to be trusted as the machine.
+    Some(unsafe { Registers::new(region.starting_address as usize, region.size?) })
+}
+
+fn number(node: FdtNode<'_, '_>, name: &str) -> Option<u64> {
+    let value = node.property(name)?.value;
+    match *value {
+        [_, _, _, _] => Some(u32::from_be_bytes(value.try_into().ok()?).into()),
+        [_, _, _, _, _, _, _, _] => Some(u64::from_be_bytes(value.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+fn interrupt(node: FdtNode<'_, '_>) -> Option<u32> {
+    let value = node.property("interrupts")?.value;
+    Some(u32::from_be_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+fn is_enabled(node: FdtNode<'_, '_>) -> bool {
+    let status = node.property("status").and_then(|status| status.as_str());
+    status.is_none_or(|status| status == "okay" || status == "ok")
+}
+
+impl Platform {
+    /// Reads the device tree at `tree` for the hart `boot_hart`, which is told of the next stage
+    /// by `info` if the machine does that.
+    pub fn read(boot_hart: usize, tree: usize, info: usize) -> Result<Self, Unusable> {
+        // SAFETY: reset hands over a pointer to a device tree in RAM, and nobody writes it.
+        let fdt: Fdt<'static> =
+            unsafe { Fdt::from_ptr(tree as *const u8) }.map_err(|_| Unusable::NoTree)?;
+        let mut harts = [0; MAX_CPUS];
+        let mut hart_count = 0;
+        let cpus = fdt.find_node("/cpus").ok_or(Unusable::NoTree)?;
+        let nodes = cpus.children().filter(|node| {
+            let is_cpu = node.property("device_type").and_then(|p| p.as_str()) == Some("cpu");
+            is_cpu && is_enabled(*node)
+        });
+        for (place, node) in harts.iter_mut().zip(nodes) {
+            *place = number(node, "reg").ok_or(Unusable::NoTree)? as usize;
+            hart_count += 1;
+        }
+
+        let clint = fdt.find_compatible(&["riscv,clint0", "sifive,clint0"]);
+        let timer = Timer::clint(clint.and_then(registers).ok_or(Unusable::NoTimer)?);
+        let timebase = number(cpus, "timebase-frequency").ok_or(Unusable::NoTimer)?;
+
+        let mut memory = [None; MEMORY_REGIONS];
+        let regions = fdt
+            .find_all_nodes("/memory")
+            .filter_map(|node| node.reg())
+            .flatten();
+        for (place, region) in memory.iter_mut().zip(regions) {
+            let start = region.starting_address as u64;
+            *place = region.size.map(|size| Span::new(start, size as u64));
+        }
+
+        let serial = fdt
+            .find_compatible(&["ns16550a", "ns16550", "snps,dw-apb-uart"])
+            .and_then(|node| {
+                let shift = number(node, "reg-shift").unwrap_or(0) as u32;
+                let wide = number(node, "reg-io-width") == Some(4);
+                let port = Serial::new(registers(node)?, shift, wide);
+                Some((port, interrupt(node).unwrap_or(0)))
+            });
+        let plic = fdt.find_compatible(&["riscv,plic0", "sifive,plic-1.0.0"]);
+        let interrupts = plic.and_then(|node| {
+            let context = plic_context(&fdt, node, boot_hart)?;
+            Some(Interrupts::new(registers(node)?, context))
+        });
+        let power = fdt.find_compatible(&["sifive,test0", "sifive,test1"]);
+
+        let mut virtio = [None; VIRTIO_SLOTS];
+        let slots = fdt.all_nodes().filter_map(|node| {
+            let compatible = node.compatible()?;
+            let is_slot = compatible.all().any(|name| name == "virtio,mmio");
+            let irq = interrupt(node)?;
+            let registers = is_slot.then(|| registers(node)).flatten()?;
+            Some(VirtioSlot { registers, irq })
+        });
+        for (place, slot) in virtio.iter_mut().zip(slots) {
+            *place = Some(slot);
+        }
+
+        let chosen = fdt.find_node("/chosen");
+        let initrd = chosen.and_then(|node| {
+            let start = number(node, "linux,initrd-start")?;
+            let end = number(node, "linux,initrd-end")?;
+            Some((start, end.checked_sub(start)))
+        });
+        Ok(Self {
+            harts,
+            hart_count,
+            memory,
+            device_tree: Span::new(tree as u64, fdt.total_size() as u64),
+            timer,
+            timebase,
+            serial,
+            interrupts,
+            power: Power::new(power.and_then(registers)),
+            bundle: initrd.or_else(|| next_stage(info).map(|start| (start, None))),
+            arguments: chosen
+                .and_then(|node| node.property("bootargs")?.as_str())
+                .unwrap_or_default(),
+            seed: chosen
+                .and_then(|node| node.property("rng-seed")?.value.first_chunk())
+                .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+            virtio,
+        })
+    }
+    /// The first bytes of what was loaded at `start`, if that is in memory.
+    pub fn peek(&self, start: u64) -> Option<&'static [u8]> {
+        const HEADER: u64 = 64;
+        let all = Span::new(start, HEADER);
+        let holds = |span: &Span| span.base <= all.base && all.end() <= span.end();
+        let there = self.memory.iter().flatten().any(holds);
+        // SAFETY: it is memory; this early nobody else writes any.
+        there.then(|| unsafe { core::slice::from_raw_parts(start as *const u8, HEADER as usize) })
+    }
+    /// The numbers of all harts.
+    pub fn harts(&self) -> &[usize] {
+        self.harts.get(..self.hart_count).unwrap_or_default()
+    }
+}
+
+/// The address in `struct fw_dynamic_info`, by which QEMU and Ringer tell firmware of the next
+/// stage: with `-kernel` it is the bundle.
+fn next_stage(info: usize) -> Option<u64> {
+    if info == 0 || !info.is_multiple_of(8) {
+        return None;
+    }
+    let info = info as *const u64;
+    // SAFETY: where a2 is an aligned pointer at all, it leads to the reset ROM or RAM: reading
+    // there has no effect.
+    let (magic, next) = unsafe { (info.read_volatile(), info.add(2).read_volatile()) };
+    (magic == FW_DYNAMIC_MAGIC && next != 0).then_some(next)
+}
+
+/// Which context of the PLIC interrupts `hart` in M-mode: the place of its pair (controller of
+/// the hart, 11) in `interrupts-extended`.
+fn plic_context(fdt: &Fdt<'_>, plic: FdtNode<'_, '_>, hart: usize) -> Option<usize> {
+    let cpus = fdt.find_node("/cpus")?;
+    let cpu = (cpus.children()).find(|node| number(*node, "reg") == Some(hart as u64))?;
+    let controller = (cpu.children()).find(|node| node.property("interrupt-controller").is_some())?;
+    let phandle = number(controller, "phandle")? as u32;
+    let pairs = plic.property("interrupts-extended")?.value.chunks_exact(8);
+    const MACHINE_EXTERNAL: u32 = 11;
+    let wanted = (u64::from(phandle) << 32 | u64::from(MACHINE_EXTERNAL)).to_be_bytes();
+    pairs.into_iter().position(|pair| pair == wanted)
+}

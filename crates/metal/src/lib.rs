@@ -1,0 +1,9 @@
+//! What of the bare-metal monitor does not depend on the machine under it, and so is tested on
+//! any host: who runs when, and what memory goes where. The rest is in the program, `main.rs`.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod command;
+pub mod free_memory;
+pub mod schedule;

@@ -1,0 +1,309 @@
+//! The monitor: all guests, all real harts, the schedule between them, and what is done for
+//! guests that no hart of theirs asks for.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use ringer_machine::power::Shutdown;
+use ringer_metal::schedule::{Kick, Schedule};
+use spin::{Mutex, Once};
+
+use crate::console::Console;
+use crate::cpu::{Cpu, CpuPort};
+use crate::exits::Exits;
+use crate::guest::{Guest, Life, Order};
+use crate::hardware::csr;
+use crate::hardware::platform::Platform;
+use crate::prompt::Prompt;
+use crate::virtual_hart::Slice;
+
+/// Ticks of the real timer between two looks at what no interrupt tells of.
+const HOUSEKEEPING: u64 = 200_000;
+
+/// Everything.
+pub struct Monitor {
+    /// The real machine.
+    pub platform: Platform,
+    /// The terminal.
+    pub console: Arc<Console>,
+    /// The guests.
+    pub guests: Vec<Guest>,
+    /// Who runs when.
+    pub schedule: Mutex<Schedule>,
+    /// Which guest and which of its harts a virtual hart is, by number.
+    pub seats: Vec<(usize, usize)>,
+    /// The real harts, as others see them.
+    pub ports: Vec<CpuPort>,
+    /// Who reads what is typed.
+    pub prompt: Mutex<Prompt>,
+    /// What was typed and not read.
+    pub typed: Mutex<VecDeque<u8>>,
+    /// A number that differs from start to start, where the machine has one.
+    pub seed: u64,
+    /// When the housekeeping is due.
+    pub due: AtomicU64,
+    /// Real harts that have come to work.
+    pub at_work: AtomicUsize,
+}
+
+static MONITOR: Once<Monitor> = Once::new();
+
+/// The monitor, once it is set up: the harts are released after that.
+pub fn monitor() -> &'static Monitor {
+    MONITOR.wait()
+}
+
+/// Makes `monitor` the one.
+pub fn set_up(monitor: Monitor) -> &'static Monitor {
+    MONITOR.call_once(|| monitor)
+}
+
+/// There is news for a virtual hart.
+pub fn wake(hart: usize) {
+    if let Some(monitor) = MONITOR.get() {
+        let kick = monitor.schedule.lock().wake(hart, here(monitor));
+        monitor.kick(kick);
+    }
+}
+
+/// A guest has sent a frame into a switch: others may have received it.
+pub fn frame_sent(_from: usize) {
+    if let Some(monitor) = MONITOR.get() {
+        monitor.due.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The place of the hart that this code runs on.
+fn here(monitor: &Monitor) -> usize {
+    let hart = csr::read!("mhartid") as usize;
+    let place = monitor.platform.harts().iter().position(|id| *id == hart);
+    place.unwrap_or(0)
+}
+
+impl Monitor {
+    /// What others see of real hart `cpu`.
+    pub fn port(&self, cpu: usize) -> &CpuPort {
+        // There is one for each hart that works.
+        &self.ports[cpu]
+    }
+
+    fn interrupt(&self, cpu: usize) {
+        if let Some(hart) = self.platform.harts().get(cpu) {
+            self.platform.timer.kick(*hart);
+        }
+    }
+
+    /// Interrupts whom the schedule names.
+    pub fn kick(&self, kick: Kick) {
+        match kick {
+            Kick::None => {}
+            Kick::Cpu(cpu) => self.interrupt(cpu),
+            Kick::Preempt(cpu) => {
+                self.port(cpu).interrupted.store(true, Ordering::Relaxed);
+                self.interrupt(cpu);
+            }
+        }
+    }
+
+    /// Runs virtual hart `number` on `cpu` until `until`.
+    pub fn run(&self, cpu: &mut Cpu, number: usize, until: u64) -> Slice {
+        let Some((guest, hart)) = self.seats.get(number).copied() else {
+            return Slice::Sleeps(None);
+        };
+        let Some(guest) = self.guests.get(guest) else {
+            return Slice::Sleeps(None);
+        };
+        let Some(hart) = guest.harts.get(hart) else {
+            return Slice::Sleeps(None);
+        };
+        let slice = hart.lock().slice(self, guest, cpu, until);
+        if let Some(shutdown) = guest.board.take_shutdown() {
+            self.order(
+                guest,
+                match shutdown {
+                    Shutdown::PowerOff => Order::Off(0),
+                    Shutdown::Fail(code) => Order::Off(code),
+                    Shutdown::Reset => Order::Reset,
+                },
+            );
+        }
+        slice
+    }
+
+    /// Has `order` carried out when no hart of `guest` runs any more.
+    pub fn order(&self, guest: &Guest, order: Order) {
+        *guest.order.lock() = Some(order);
+        self.hold(guest);
+        self.due.store(0, Ordering::Relaxed);
+    }
+
+    /// Stops the harts of `guest` where they are.
+    pub fn hold(&self, guest: &Guest) {
+        let running = self.schedule.lock().hold(guest.number);
+        for cpu in running {
+            self.kick(Kick::Preempt(cpu));
+        }
+    }
+
+    /// Lets them go on.
+    pub fn release(&self, guest: &Guest) {
+        *guest.life.lock() = Life::Running;
+        let kick = {
+            let mut schedule = self.schedule.lock();
+            schedule.make_ready(guest.number);
+            schedule.release(guest.number)
+        };
+        self.kick(kick);
+    }
+
+    /// What is done between slices: orders, lines that were begun, devices that have news.
+    pub fn housekeeping(&self) {
+        let now = self.platform.timer.now();
+        let due = self.due.load(Ordering::Relaxed);
+        if now < due
+            || (self.due)
+                .compare_exchange(due, now + HOUSEKEEPING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        self.read_what_was_typed();
+        self.carry_out_orders();
+        if due != 0 {
+            self.console.show_prompts();
+        }
+        for guest in &self.guests {
+            guest.board.poll();
+        }
+    }
+
+    fn read_what_was_typed(&self) {
+        let Some(mut prompt) = self.prompt.try_lock() else {
+            return;
+        };
+        loop {
+            let byte = self.typed.lock().pop_front();
+            match byte {
+                Some(byte) => prompt.typed(self, byte),
+                None => return,
+            }
+        }
+    }
+
+    fn carry_out_orders(&self) {
+        for guest in &self.guests {
+            let mut order = guest.order.lock();
+            let Some(what) = *order else {
+                continue;
+            };
+            if !self.schedule.lock().is_still(guest.number) {
+                self.due.store(0, Ordering::Relaxed);
+                continue;
+            }
+            *order = None;
+            drop(order);
+            match what {
+                Order::Reset => match guest.start(self.seed) {
+                    Ok(()) => {
+                        self.say_of(guest, format_args!("starts again"));
+                        self.release(guest);
+                    }
+                    Err(error) => self.say_of(guest, format_args!("cannot start: {error}")),
+                },
+                Order::Off(code) => {
+                    *guest.life.lock() = Life::Off(code);
+                    match code {
+                        0 => self.say_of(guest, format_args!("is off")),
+                        code => self.say_of(guest, format_args!("failed with code {code}")),
+                    }
+                    self.end_if_all_are_off();
+                }
+            }
+        }
+    }
+
+    fn say_of(&self, guest: &Guest, what: fmt::Arguments<'_>) {
+        self.console
+            .say(format_args!("ringer: {} {what}\n", guest.name()));
+    }
+
+    fn end_if_all_are_off(&self) {
+        let mut code = 0;
+        for guest in &self.guests {
+            match *guest.life.lock() {
+                Life::Off(own) if code == 0 => code = own,
+                Life::Off(_) => {}
+                _ => return,
+            }
+        }
+        let mut words = self.platform.arguments.split_ascii_whitespace();
+        if words.any(|word| word == "stats") {
+            for guest in &self.guests {
+                self.show_exits(guest);
+            }
+        }
+        self.console
+            .say(format_args!("ringer: all guests are off; switching off\n"));
+        self.platform.power.off(code);
+    }
+
+    /// Shows what brought a guest into the monitor.
+    pub fn show_exits(&self, guest: &Guest) {
+        let mut exits = Exits::default();
+        let mut retired = 0u64;
+        for hart in &guest.harts {
+            // A hart that runs is counted up to its last slice: try again, or leave it out.
+            if let Some(hart) = hart.try_lock() {
+                exits.add(&hart.exits);
+                retired = retired.wrapping_add(hart.hart.counts.retired);
+            }
+        }
+        self.console.say(format_args!(
+            "{}: {retired} instructions on the real harts\n{exits}",
+            guest.name()
+        ));
+    }
+
+    /// The guest's numbers in the schedule.
+    pub fn numbers(&self, guest: &Guest) -> impl Iterator<Item = usize> {
+        let number = guest.number;
+        let seats = self.seats.iter().enumerate();
+        seats.filter_map(move |(seat, (guest, _))| (*guest == number).then_some(seat))
+    }
+
+    /// Stops a guest where it is.
+    pub fn pause(&self, guest: &Guest) {
+        let mut life = guest.life.lock();
+        if *life == Life::Running {
+            *life = Life::Paused;
+            self.hold(guest);
+        }
+    }
+
+    /// Lets a paused guest go on.
+    pub fn resume(&self, guest: &Guest) {
+        let paused = *guest.life.lock() == Life::Paused;
+        if paused {
+            self.release(guest);
+        }
+    }
+
+    /// Serves the monitor's own devices.
+    pub fn serve_devices(&self) {
+        let Some(interrupts) = &self.platform.interrupts else {
+            return;
+        };
+        while let Some(source) = interrupts.claim() {
+            if matches!(self.platform.serial, Some((_, irq)) if irq == source) {
+                while let Some(byte) = self.console.receive() {
+                    self.typed.lock().push_back(byte);
+                }
+                self.due.store(0, Ordering::Relaxed);
+            }
+            interrupts.complete(source);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From reset to guests: finds the machine, shares out its memory, builds the guests of the
+//! bundle, and releases the other harts.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use ringer_bundle::Bundle;
+use ringer_machine::clock::VirtualClock;
+use ringer_machine::memory_map::Span;
+use ringer_metal::schedule::Schedule;
+use spin::{Mutex, Once};
+
+use crate::console::Console;
+use crate::cpu::{Abilities, Cpu, CpuPort};
+use crate::guest::{Guest, Surroundings};
+use crate::hardware::memory::PhysicalMemory;
+use crate::hardware::platform::Platform;
+use crate::hardware::power::Power;
+use crate::hardware::serial::Serial;
+use crate::hardware::{csr, release_harts};
+use crate::monitor::{self, Monitor, monitor};
+use crate::network::Switches;
+use crate::prompt::Prompt;
+
+/// The monitor's heap: this part of memory, within bounds.
+const HEAP_PART: u64 = 8;
+const HEAP_LEAST: u64 = 8 << 20;
+const HEAP_MOST: u64 = 256 << 20;
+/// The exit code when the monitor itself cannot go on; `ringer` uses the same.
+const FAILED: u16 = 125;
+
+/// For last words.
+static LAST_RESORT: Once<(Option<Serial>, Power)> = Once::new();
+
+/// Stops with one line.
+fn give_up(words: core::fmt::Arguments<'_>) -> ! {
+    let (serial, power) = LAST_RESORT.get().copied().unwrap_or_default();
+    Console::new(serial, &[]).say(format_args!("ringer: error: {words}\n"));
+    power.off(FAILED)
+}
+
+#[panic_handler]
+fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
+    give_up(format_args!("{info}"))
+}
+
+/// The first hart comes here from reset.
+#[unsafe(no_mangle)]
+extern "C" fn first_hart(hart: usize, tree: usize, info: usize) -> ! {
+    let platform = match Platform::read(hart, tree, info) {
+        Ok(platform) => platform,
+        Err(error) => give_up(format_args!("{error}")),
+    };
+    let serial = platform.serial.map(|(serial, _)| serial);
+    LAST_RESORT.call_once(|| (serial, platform.power));
+    let mut memory = PhysicalMemory::of(&platform);
+    let heap = (memory.total() / HEAP_PART).clamp(HEAP_LEAST, HEAP_MOST);
+    let bundle = load_bundle(&platform, &mut memory);
+    if memory.make_heap(heap).is_none() {
+        let (heap, left) = (heap >> 20, memory.largest() >> 20);
+        give_up(format_args!(
+            "the monitor wants {heap} MiB of memory for itself, and {left} MiB are left: give the \
+             machine more memory"
+        ));
+    }
+    match bundle.and_then(|bytes| build(platform, memory, bytes)) {
+        Ok(monitor) => monitor::set_up(monitor),
+        Err(error) => give_up(format_args!("{error}")),
+    };
+    release_harts();
+    work(hart)
+}
+
+/// The others come here once the first one has released them.
+#[unsafe(no_mangle)]
+extern "C" fn other_hart(hart: usize) -> ! {
+    work(hart)
+}
+
+fn work(hart: usize) -> ! {
+    let monitor = monitor();
+    let place = monitor.platform.harts().iter().position(|id| *id == hart);
+    let Some(index) = place else {
+        // A hart that the device tree does not name takes no part.
+        loop {
+            csr::wait();
+        }
+    };
+    monitor.at_work.fetch_add(1, Ordering::Relaxed);
+    Cpu::new(index, hart).work()
+}
+
+fn load_bundle(platform: &Platform, memory: &mut PhysicalMemory) -> Result<&'static [u8], String> {
+    let (start, len) = platform.bundle.ok_or(
+        "there is no bundle of guests: make one by `ringer bundle`, and load it as the initial \
+         RAM disk (-initrd)",
+    )?;
+    let missing = "the bundle is not in memory";
+    let len = match len {
+        Some(len) => len,
+        None => {
+            let header = platform.peek(start).ok_or(missing)?;
+            Bundle::length(header).map_err(|error| alloc::format!("{error}"))?
+        }
+    };
+    Ok(memory.loaded(Span::new(start, len)).ok_or(missing)?)
+}
+
+fn build(
+    platform: Platform,
+    mut memory: PhysicalMemory,
+    bytes: &'static [u8],
+) -> Result<Monitor, String> {
+    let bundle = Bundle::parse(bytes).map_err(|error| alloc::format!("{error}"))?;
+    let descriptions = bundle.guests;
+    let names: Vec<&str> = descriptions.iter().map(|guest| guest.console).collect();
+    let serial = platform.serial.map(|(serial, _)| serial);
+    let console = Arc::new(Console::new(serial, &names));
+    let cpus = platform.harts().len();
+    console.say(format_args!(
+        "ringer: {cpus} harts, {} MiB of memory, {} guests\n",
+        memory.total() >> 20,
+        names.len()
+    ));
+    let abilities = Abilities::find();
+    let paging = abilities
+        .paging
+        .ok_or("the harts of this machine have no page tables (Sv39, Sv48 or Sv57)")?;
+    let seed = platform.seed ^ csr::read!("mcycle");
+    let mut switches = Switches::default();
+    let mut schedule = Schedule::new(cpus);
+    let mut seats = Vec::new();
+    let mut guests = Vec::new();
+    for (number, description) in descriptions.into_iter().enumerate() {
+        let name = description.name;
+        let share = description.share;
+        let mut around = Surroundings {
+            platform: &platform,
+            memory: &mut memory,
+            console: &console,
+            paging,
+            switches: &mut switches,
+            epoch: VirtualClock::EPOCH_NANOS,
+            seed,
+        };
+        let guest = Guest::build(number, seats.len(), description, &mut around)
+            .map_err(|error| alloc::format!("{name} cannot start: {error}"))?;
+        for hart in 0..guest.harts.len() {
+            schedule.add(number, share);
+            seats.push((number, hart));
+        }
+        guests.push(guest);
+    }
+    if let (Some(interrupts), Some((_, irq))) = (&platform.interrupts, platform.serial) {
+        interrupts.enable(irq);
+    }
+    Ok(Monitor {
+        ports: (0..cpus).map(|_| CpuPort::default()).collect(),
+        console,
+        guests,
+        schedule: Mutex::new(schedule),
+        seats,
+        prompt: Mutex::new(Prompt::default()),
+        typed: Mutex::default(),
+        seed,
+        due: AtomicU64::new(0),
+        at_work: AtomicUsize::new(0),
+        platform,
+    })
+}

@@ -1,0 +1,410 @@
+//! The engine `shadow`: a virtual hart whose code runs directly on the real one, in U-mode
+//! whatever mode it believes to be in, on shadow page tables. Every trap comes back here and is
+//! a matter for the definition: `Hart::translate` by way of the shadow, `Hart::step`, or
+//! `Hart::take_interrupt`. No privileged rule is written here.
+
+use core::sync::atomic::Ordering;
+
+use ringer_hart::csr::mstatus;
+use ringer_hart::hart::Effects;
+use ringer_hart::memory::NoCache;
+use ringer_hart::translate::Access;
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, Privilege};
+use ringer_isa::{Insn, Op, decode};
+use ringer_machine::activity::Activity;
+use ringer_machine::board::Board;
+use ringer_shadow::{Outcome, Shadow};
+
+use crate::cpu::Cpu;
+use crate::exits::{Exits, Why};
+use crate::guest::Guest;
+use crate::hardware::passage::Trap;
+use crate::hardware::{csr, float};
+use crate::monitor::Monitor;
+
+/// Roots of shadow tables that a virtual hart keeps.
+pub const ROOTS: usize = 32;
+/// Instructions in a row that the definition executes before the clock is looked at again.
+const STEPS: u32 = 256;
+
+/// What a slice of CPU time came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slice {
+    /// There is more to do.
+    More,
+    /// Nothing to do before this time, or a call.
+    Sleeps(Option<u64>),
+}
+
+/// Traps of the real hart (`mcause`).
+mod cause {
+    pub const INTERRUPT: u64 = 1 << 63;
+    pub const FETCH_ACCESS: u64 = 1;
+    pub const ILLEGAL: u64 = 2;
+    pub const LOAD_ACCESS: u64 = 5;
+    pub const STORE_ACCESS: u64 = 7;
+    pub const ECALL: u64 = 8;
+    pub const FETCH_PAGE: u64 = 12;
+    pub const LOAD_PAGE: u64 = 13;
+    pub const STORE_PAGE: u64 = 15;
+}
+
+/// A virtual hart with all that the monitor keeps for it.
+pub struct VirtualHart {
+    /// Its number among all virtual harts: in the schedule, and for ASIDs.
+    pub number: usize,
+    /// Its state, as in every engine.
+    pub hart: Hart,
+    /// What it is doing.
+    pub activity: Activity,
+    /// Its shadow page tables.
+    pub shadow: Shadow,
+    /// What brought it back here.
+    pub exits: Exits,
+    /// The real hart that ran it last.
+    cpu: Option<usize>,
+    /// Whether the floating-point registers are in the real hart.
+    float_loaded: bool,
+    /// Whether they have changed there.
+    float_dirty: bool,
+    /// Whether the root that the real hart translates by is the right one.
+    root: Mapping,
+}
+
+/// How the virtual hart's code can run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mapping {
+    /// On the real hart.
+    Direct,
+    /// An instruction at a time, by the definition.
+    Stepped,
+}
+
+impl VirtualHart {
+    /// A virtual hart that has not run yet.
+    pub fn new(number: usize, hart: Hart, shadow: Shadow) -> Self {
+        Self {
+            number,
+            hart,
+            activity: Activity::Running,
+            shadow,
+            exits: Exits::default(),
+            cpu: None,
+            float_loaded: false,
+            float_dirty: false,
+            root: Mapping::Stepped,
+        }
+    }
+
+    /// Puts it to where it starts from.
+    pub fn restart(&mut self, hart: Hart, activity: Activity) {
+        let counts = core::mem::take(&mut self.hart.counts);
+        self.hart = hart;
+        self.hart.counts = counts;
+        self.activity = activity;
+        self.float_loaded = false;
+        self.float_dirty = false;
+        // Nothing that was cached holds any more.
+        self.hart.effects = Effects::all();
+        self.shadow.flush();
+    }
+
+    /// Runs on `cpu` until `until` by the real clock, until it sleeps, or until somebody
+    /// interrupts.
+    pub fn slice(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) -> Slice {
+        let board = &*guest.board;
+        if !self.activity.wake(&mut self.hart, board, guest.sbi.as_ref()) {
+            return self.sleep(guest);
+        }
+        let stranger = self.cpu.replace(cpu.index) != Some(cpu.index);
+        cpu.admit(monitor, guest.number, stranger);
+        let exit = match &guest.sbi {
+            Some(sbi) => {
+                let id = self.hart.id;
+                sbi.while_running(id, || self.run(monitor, guest, cpu, until))
+            }
+            None => self.run(monitor, guest, cpu, until),
+        };
+        self.put_float_away();
+        match exit {
+            Exit::Budget | Exit::Yield | Exit::Pause | Exit::Semihosting => {}
+            Exit::Wait => self.activity = Activity::Waiting,
+            Exit::Sbi => {
+                if let Some(sbi) = &guest.sbi {
+                    self.activity = sbi.call(&mut self.hart, board).into();
+                }
+            }
+        }
+        match self.activity {
+            Activity::Running => Slice::More,
+            _ => self.sleep(guest),
+        }
+    }
+
+    fn sleep(&self, guest: &Guest) -> Slice {
+        let alarm = self.activity.alarm(&self.hart, &guest.board);
+        Slice::Sleeps(alarm.map(|ticks| guest.clock.real_time_of(ticks)))
+    }
+
+    /// The run loop, as every engine has it.
+    fn run(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) -> Exit {
+        let board = &*guest.board;
+        let id = self.hart.id;
+        board.look_at_clock(id);
+        self.hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
+        loop {
+            if board.lines(id).has_requests() && self.hart.attend(board) {
+                return Exit::Yield;
+            }
+            while !self.hart.effects.is_empty() {
+                self.act_on_effects(monitor, guest, cpu, until);
+            }
+            if monitor.port(cpu.index).interrupted.load(Ordering::Relaxed) {
+                return Exit::Budget;
+            }
+            let exit = match self.root {
+                Mapping::Direct => self.run_directly(monitor, guest, cpu, until),
+                Mapping::Stepped => self.run_stepped(monitor, board, until),
+            };
+            if let Some(exit) = exit {
+                return exit;
+            }
+        }
+    }
+
+    fn act_on_effects(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) {
+        let board = &*guest.board;
+        let hart = &mut self.hart;
+        let effects = hart.take_effects();
+        if effects.contains(Effects::FENCE_I) {
+            csr::fence_i();
+        }
+        if effects.contains(Effects::FLUSH_TLB) {
+            self.shadow.flush();
+        } else if effects.contains(Effects::FENCE_VMA) {
+            self.shadow.fence(hart.fence);
+        }
+        if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
+            // The real timer stands for the virtual ones. A virtual one that has risen needs no
+            // real one: it is taken as soon as the guest allows it, and that traps.
+            let alarm = hart.next_timer(board);
+            let ahead = alarm.filter(|ticks| *ticks > board.recent_time(hart.id));
+            let deadline = ahead.map_or(until, |ticks| until.min(guest.clock.real_time_of(ticks)));
+            if cpu.set_timer(monitor, deadline) {
+                board.look_at_clock(hart.id);
+            }
+            hart.take_interrupt(board);
+            hart.effects.remove(Effects::CONTEXT);
+        }
+        self.root = match self.shadow.enter(hart, board) {
+            Some(root) => {
+                cpu.set_root(self.number, root);
+                Mapping::Direct
+            }
+            None => Mapping::Stepped,
+        };
+        cpu.allow_time(guest.clock.is_real() && hart.counter_enabled(1));
+        cpu.allow_cache_blocks(allowed_cache_blocks(hart));
+    }
+
+    /// Lets the real hart execute until it traps, and handles that.
+    fn run_directly(
+        &mut self,
+        monitor: &Monitor,
+        guest: &Guest,
+        cpu: &mut Cpu,
+        until: u64,
+    ) -> Option<Exit> {
+        let enabled = self.hart.csrs.mstatus & mstatus::FS;
+        let unit = if self.float_loaded && enabled != 0 {
+            float::CLEAN
+        } else {
+            0
+        };
+        let before = csr::read!("minstret");
+        let trap = cpu.passage.enter(&mut self.hart, unit);
+        let retired = csr::read!("minstret").wrapping_sub(before);
+        self.hart.counts.retired = self.hart.counts.retired.wrapping_add(retired);
+        if trap.status & mstatus::FS == mstatus::FS {
+            // The guest has written a register: its own status says so too.
+            self.hart.csrs.mstatus |= mstatus::FS;
+            self.float_dirty = true;
+        }
+        self.handle(monitor, guest, cpu, until, trap)
+    }
+
+    /// What a trap asks for.
+    fn handle(
+        &mut self,
+        monitor: &Monitor,
+        guest: &Guest,
+        cpu: &mut Cpu,
+        until: u64,
+        trap: Trap,
+    ) -> Option<Exit> {
+        let board = &*guest.board;
+        match trap.cause {
+            cause::FETCH_PAGE | cause::FETCH_ACCESS => {
+                self.page_fault(board, cpu, trap.value, Access::Fetch)
+            }
+            cause::LOAD_PAGE | cause::LOAD_ACCESS => {
+                self.page_fault(board, cpu, trap.value, Access::Load)
+            }
+            cause::STORE_PAGE | cause::STORE_ACCESS => {
+                self.page_fault(board, cpu, trap.value, Access::Store)
+            }
+            cause::ILLEGAL => self.instruction(board, trap.value as u32),
+            cause::ECALL => {
+                self.exits.count(Why::Ecall);
+                self.hart.step(board)
+            }
+            other if other & cause::INTERRUPT != 0 => {
+                let why = match other & 0xff {
+                    3 => Why::Call,
+                    7 => Why::Timer,
+                    _ => Why::Device,
+                };
+                self.exits.count(why);
+                cpu.take_interrupts(monitor);
+                if why == Why::Timer {
+                    board.look_at_clock(self.hart.id);
+                    self.hart.effects |= Effects::INTERRUPTS;
+                    if monitor.platform.timer.now() >= until {
+                        return Some(Exit::Budget);
+                    }
+                }
+                None
+            }
+            // Breakpoints and misaligned accesses.
+            _ => {
+                self.exits.count(Why::Instruction);
+                self.step(board)
+            }
+        }
+    }
+
+    fn page_fault(
+        &mut self,
+        board: &Board,
+        cpu: &mut Cpu,
+        va: u64,
+        access: Access,
+    ) -> Option<Exit> {
+        match self.shadow.fault(&self.hart, board, GuestVirt(va), access) {
+            Outcome::Filled(fence) => {
+                self.exits.count(Why::Fill);
+                cpu.fence(self.number, fence);
+                None
+            }
+            Outcome::Emulate => {
+                let (faults, accesses) = (self.hart.counts.exceptions_total(), device(&self.hart));
+                let exit = self.step(board);
+                let why = if self.hart.counts.exceptions_total() != faults {
+                    Why::Fault
+                } else if device(&self.hart) != accesses {
+                    Why::Access
+                } else {
+                    Why::Instruction
+                };
+                self.exits.count(why);
+                exit
+            }
+        }
+    }
+
+    /// An instruction that the real hart does not execute in U-mode. `bits` are its encoding,
+    /// or 0 on a machine that does not tell (`mtval`, Privileged 3.1.16).
+    fn instruction(&mut self, board: &Board, bits: u32) -> Option<Exit> {
+        let Some(insn) = decode(bits).filter(|_| bits != 0) else {
+            self.exits.count(Why::Instruction);
+            return self.step(board);
+        };
+        let floats = uses_float(&insn);
+        if floats && !self.float_loaded && self.hart.csrs.mstatus & mstatus::FS != 0 {
+            self.exits.count(Why::Float);
+            float::load(&self.hart);
+            self.float_loaded = true;
+            return None;
+        }
+        self.exits.count(why(&insn));
+        if floats {
+            self.put_float_away();
+        }
+        self.hart.execute_at_pc(board, &mut NoCache, &insn)
+    }
+
+    /// One instruction, by the definition.
+    fn step(&mut self, board: &Board) -> Option<Exit> {
+        self.put_float_away();
+        self.hart.step(board)
+    }
+
+    /// Single instructions, while loads and fetches go different ways.
+    fn run_stepped(&mut self, monitor: &Monitor, board: &Board, until: u64) -> Option<Exit> {
+        self.put_float_away();
+        for _ in 0..STEPS {
+            self.exits.count(Why::Stepped);
+            let exit = self.hart.step(board);
+            if exit.is_some() || !self.hart.effects.is_empty() {
+                return exit;
+            }
+        }
+        board.look_at_clock(self.hart.id);
+        self.hart.effects |= Effects::INTERRUPTS;
+        (monitor.platform.timer.now() >= until).then_some(Exit::Budget)
+    }
+
+    /// Takes the floating-point registers out of the real hart.
+    fn put_float_away(&mut self) {
+        if core::mem::take(&mut self.float_dirty) {
+            float::save(&mut self.hart);
+        }
+        self.float_loaded = false;
+    }
+}
+
+fn device(hart: &Hart) -> u64 {
+    hart.counts.device_loads.wrapping_add(hart.counts.device_stores)
+}
+
+/// The cache-block operations that the guest may use now, as bits of `menvcfg`.
+fn allowed_cache_blocks(hart: &Hart) -> u64 {
+    use ringer_hart::csr::menvcfg::{CBCFE, CBIE, CBZE};
+    if hart.mode.privilege == Privilege::Machine {
+        return CBZE | CBCFE | CBIE;
+    }
+    [CBZE, CBCFE, CBIE]
+        .into_iter()
+        .filter(|field| hart.cache_blocks_enabled(*field))
+        .sum()
+}
+
+/// Whether an instruction needs the floating-point unit's state.
+fn uses_float(insn: &Insn) -> bool {
+    const FFLAGS: i32 = 1;
+    const FCSR: i32 = 3;
+    match insn.op {
+        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
+            (FFLAGS..=FCSR).contains(&insn.imm)
+        }
+        // Loads, stores, fused multiply-adds and all others, by their major opcodes; compressed
+        // loads and stores have an encoding of their own.
+        _ if insn.len == 4 => {
+            matches!(insn.bits & 0x7f, 0x07 | 0x27 | 0x43 | 0x47 | 0x4b | 0x4f | 0x53)
+        }
+        _ => insn.bits & 3 != 1 && matches!(insn.bits >> 13 & 7, 1 | 5),
+    }
+}
+
+/// What an emulated instruction counts as.
+fn why(insn: &Insn) -> Why {
+    match insn.op {
+        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
+            Why::Csr(insn.imm as u16 & 0xfff)
+        }
+        Op::Mret | Op::Sret => Why::Return,
+        Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => Why::Fence,
+        Op::Wfi => Why::Wait,
+        _ => Why::Instruction,
+    }
+}
