@@ -71,6 +71,18 @@ pub struct Bundle<'a> {
 }
 
 impl<'a> Bundle<'a> {
+    /// How many bytes a bundle that begins with these has, by its header.
+    pub fn length(start: &[u8]) -> Result<u64, BundleError> {
+        if !start.starts_with(&MAGIC) {
+            return Err(BundleError::NotABundle);
+        }
+        let header = Header::from_bytes(start).ok_or(BundleError::Truncated {
+            have: start.len() as u64,
+            want: HEADER as u64,
+        })?;
+        Ok(header.total)
+    }
+
     /// Reads a bundle and checks all of it, contents included. Bytes behind its end are ignored:
     /// loaders round sizes up.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BundleError> {

@@ -139,10 +139,6 @@ impl Console {
         let inside = self.inside.lock();
         inside.view == View::All && inside.terminals.iter().any(|t| !t.line.is_empty())
     }
-    /// What the terminal shows.
-    pub fn view(&self) -> View {
-        self.inside.lock().view
-    }
     /// Turns the terminal to something else; of a guest, its latest output is shown again.
     pub fn set_view(&self, view: View) {
         let mut inside = self.inside.lock();

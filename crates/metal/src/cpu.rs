@@ -14,6 +14,9 @@ use crate::hardware::timer::irq;
 use crate::monitor::{Monitor, monitor};
 use crate::virtual_hart::Slice;
 
+/// Ticks after which a line that a guest has begun is shown though it is not complete.
+const PATIENCE: u64 = 500_000;
+
 /// What others see of a real hart.
 #[derive(Default)]
 pub struct CpuPort {
@@ -214,6 +217,8 @@ impl Cpu {
                     monitor.schedule.lock().put_back(hart, ticks, after);
                 }
                 Next::Idle(until) => {
+                    let prompts = monitor.console.has_prompts().then_some(now + PATIENCE);
+                    let until = until.into_iter().chain(prompts).min();
                     self.set_timer(monitor, until.unwrap_or(u64::MAX));
                     if csr::read!("mip") & csr::read!("mie") == 0 {
                         csr::wait();

@@ -164,7 +164,10 @@ impl Guest {
             builder = builder.virtio(slot(format!("net{index}"), Box::new(device)));
         }
         let random = SeededEntropy::new(around.seed ^ (number as u64) << 32);
-        builder = builder.virtio(slot("rng".to_string(), Box::new(Rng::new(Box::new(random)))));
+        builder = builder.virtio(slot(
+            "rng".to_string(),
+            Box::new(Rng::new(Box::new(random))),
+        ));
         let board = builder.build().map_err(|error| error.to_string())?;
 
         let harts = pools
@@ -172,7 +175,11 @@ impl Guest {
             .enumerate()
             .map(|(id, pool)| {
                 let shadow = Shadow::new(pool, around.paging, ROOTS, HostPhys(estate.ram.0))?;
-                Ok(Mutex::new(VirtualHart::new(first + id, Hart::new(id, 0), shadow)))
+                Ok(Mutex::new(VirtualHart::new(
+                    first + id,
+                    Hart::new(id, 0),
+                    shadow,
+                )))
             })
             .collect::<Result<_, ShadowError>>()
             .map_err(|error| error.to_string())?;
@@ -204,7 +211,9 @@ impl Guest {
         };
         let mut random = [0; 32];
         let mut entropy = SeededEntropy::new(seed ^ self.board.time());
-        entropy.fill(&mut random).map_err(|error| error.to_string())?;
+        entropy
+            .fill(&mut random)
+            .map_err(|error| error.to_string())?;
         let words = device_tree::Guest {
             command_line: description.command_line,
             initrd: None,
@@ -223,17 +232,21 @@ impl Guest {
             }
         }
         if let (Some(bytes), Some(span)) = (description.initrd, layout.initrd) {
-            ram.write(span.base, bytes).ok_or("its memory is too small")?;
+            ram.write(span.base, bytes)
+                .ok_or("its memory is too small")?;
         }
         let entry = match start {
             Start::Firmware { entry } => entry,
             Start::Kernel { .. } => GuestPhys(0),
         };
         for (id, hart) in self.harts.iter().enumerate() {
-            hart.lock().restart(Hart::new(id, entry.0), match start {
-                Start::Firmware { .. } => Activity::Running,
-                Start::Kernel { .. } => Activity::Stopped,
-            });
+            hart.lock().restart(
+                Hart::new(id, entry.0),
+                match start {
+                    Start::Firmware { .. } => Activity::Running,
+                    Start::Kernel { .. } => Activity::Stopped,
+                },
+            );
         }
         if let (Some(sbi), Start::Kernel { entry, device_tree }) = (&self.sbi, start) {
             sbi.reset();

@@ -165,7 +165,12 @@ impl Monitor {
         let due = self.due.load(Ordering::Relaxed);
         if now < due
             || (self.due)
-                .compare_exchange(due, now + HOUSEKEEPING, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    due,
+                    now + HOUSEKEEPING,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_err()
         {
             return;

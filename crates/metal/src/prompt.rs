@@ -80,7 +80,10 @@ impl Prompt {
             },
             key => {
                 let known = KEYS.iter().find(|(known, _, _)| *known == key);
-                self.execute(monitor, known.map_or(Command::Help, |(_, command, _)| *command));
+                self.execute(
+                    monitor,
+                    known.map_or(Command::Help, |(_, command, _)| *command),
+                );
             }
         }
     }
@@ -101,9 +104,8 @@ impl Prompt {
                 return;
             }
             byte if BACKSPACE.contains(&byte) => {
-                if line.pop().is_some() {
-                    monitor.console.echo(b"\x08 \x08");
-                }
+                let erased = line.pop().map(|_| b"\x08 \x08".as_slice());
+                monitor.console.echo(erased.unwrap_or_default());
             }
             byte if line.len() < LINE && byte >= b' ' => {
                 line.push(byte);
@@ -126,13 +128,16 @@ impl Prompt {
     fn find<'m>(&self, monitor: &'m Monitor, name: Option<&str>) -> Option<&'m Guest> {
         let found = match name {
             None => monitor.guests.get(self.front),
-            Some(name) => monitor.guests.iter().find(|guest| {
-                guest.name() == name || name.parse() == Ok(guest.number)
-            }),
+            Some(name) => monitor
+                .guests
+                .iter()
+                .find(|guest| guest.name() == name || name.parse() == Ok(guest.number)),
         };
         if found.is_none() {
             let name = name.unwrap_or_default();
-            monitor.console.say(format_args!("{name}: no such guest; `list` names them\n"));
+            monitor
+                .console
+                .say(format_args!("{name}: no such guest; `list` names them\n"));
         }
         found
     }
@@ -226,7 +231,9 @@ fn show_tables(monitor: &Monitor, guest: &Guest) {
     let console = &monitor.console;
     for (id, hart) in guest.harts.iter().enumerate() {
         let Some(hart) = hart.try_lock() else {
-            console.say(format_args!("hart {id} runs: pause the guest to see its tables\n"));
+            console.say(format_args!(
+                "hart {id} runs: pause the guest to see its tables\n"
+            ));
             continue;
         };
         let shadow = &hart.shadow;

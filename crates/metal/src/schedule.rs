@@ -230,9 +230,10 @@ impl Schedule {
     }
     /// Whether no hart of `guest` runs now.
     pub fn is_still(&self, guest: usize) -> bool {
-        !self.entries.iter().any(|entry| {
-            entry.guest == guest && matches!(entry.state, State::Running { .. })
-        })
+        !self
+            .entries
+            .iter()
+            .any(|entry| entry.guest == guest && matches!(entry.state, State::Running { .. }))
     }
     /// All harts of `guest` are to look around: it was reset.
     pub fn make_ready(&mut self, guest: usize) {

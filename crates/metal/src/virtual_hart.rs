@@ -113,7 +113,10 @@ impl VirtualHart {
     /// interrupts.
     pub fn slice(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) -> Slice {
         let board = &*guest.board;
-        if !self.activity.wake(&mut self.hart, board, guest.sbi.as_ref()) {
+        if !self
+            .activity
+            .wake(&mut self.hart, board, guest.sbi.as_ref())
+        {
             return self.sleep(guest);
         }
         let stranger = self.cpu.replace(cpu.index) != Some(cpu.index);
@@ -364,7 +367,9 @@ impl VirtualHart {
 }
 
 fn device(hart: &Hart) -> u64 {
-    hart.counts.device_loads.wrapping_add(hart.counts.device_stores)
+    hart.counts
+        .device_loads
+        .wrapping_add(hart.counts.device_stores)
 }
 
 /// The cache-block operations that the guest may use now, as bits of `menvcfg`.
@@ -390,7 +395,10 @@ fn uses_float(insn: &Insn) -> bool {
         // Loads, stores, fused multiply-adds and all others, by their major opcodes; compressed
         // loads and stores have an encoding of their own.
         _ if insn.len == 4 => {
-            matches!(insn.bits & 0x7f, 0x07 | 0x27 | 0x43 | 0x47 | 0x4b | 0x4f | 0x53)
+            matches!(
+                insn.bits & 0x7f,
+                0x07 | 0x27 | 0x43 | 0x47 | 0x4b | 0x4f | 0x53
+            )
         }
         _ => insn.bits & 3 != 1 && matches!(insn.bits >> 13 & 7, 1 | 5),
     }

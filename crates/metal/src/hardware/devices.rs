@@ -23,14 +23,6 @@ impl Registers {
             len: self.len - offset,
         }
     }
-    /// Where the device is.
-    pub fn base(self) -> usize {
-        self.base
-    }
-    /// How many bytes it has.
-    pub fn len(self) -> usize {
-        self.len
-    }
     fn at<T>(self, offset: usize) -> *mut T {
         assert!(
             offset.is_multiple_of(size_of::<T>()) && offset + size_of::<T>() <= self.len,

@@ -35,7 +35,11 @@ impl PhysicalMemory {
         static ASKED: AtomicBool = AtomicBool::new(false);
         assert!(!ASKED.swap(true, Ordering::Relaxed), "memory has one owner");
         let mut free = FreeMemory::default();
-        platform.memory.iter().flatten().for_each(|span| free.add(*span));
+        platform
+            .memory
+            .iter()
+            .flatten()
+            .for_each(|span| free.add(*span));
         let start = &raw const _image_start as u64;
         let end = &raw const _image_end as u64;
         free.reserve(Span::new(start, end - start));
@@ -59,9 +63,7 @@ impl PhysicalMemory {
             return None;
         }
         // SAFETY: it was free memory up to now, so it is memory, and nobody gets it any more.
-        Some(unsafe {
-            core::slice::from_raw_parts(span.base.0 as *const u8, span.len as usize)
-        })
+        Some(unsafe { core::slice::from_raw_parts(span.base.0 as *const u8, span.len as usize) })
     }
     /// Makes the monitor's heap of `len` bytes.
     pub fn make_heap(&mut self, len: u64) -> Option<()> {

@@ -15,18 +15,6 @@ use super::timer::Timer;
 const FW_DYNAMIC_MAGIC: u64 = 0x4942_534f;
 /// Regions of memory at most.
 const MEMORY_REGIONS: usize = 8;
-/// Virtio slots looked at, at most.
-pub const VIRTIO_SLOTS: usize = 32;
-
-/// A real virtio-mmio slot.
-#[derive(Clone, Copy, Debug)]
-pub struct VirtioSlot {
-    /// Its registers.
-    pub registers: Registers,
-    /// Its input of the interrupt controller.
-    pub irq: u32,
-}
-
 /// What is there.
 #[derive(Debug)]
 pub struct Platform {
@@ -54,8 +42,6 @@ pub struct Platform {
     pub arguments: &'static str,
     /// Random bits of whoever built the machine.
     pub seed: u64,
-    /// Slots for virtio devices.
-    pub virtio: [Option<VirtioSlot>; VIRTIO_SLOTS],
 }
 
 /// What keeps the monitor from running here.
@@ -143,18 +129,6 @@ impl Platform {
         });
         let power = fdt.find_compatible(&["sifive,test0", "sifive,test1"]);
 
-        let mut virtio = [None; VIRTIO_SLOTS];
-        let slots = fdt.all_nodes().filter_map(|node| {
-            let compatible = node.compatible()?;
-            let is_slot = compatible.all().any(|name| name == "virtio,mmio");
-            let irq = interrupt(node)?;
-            let registers = is_slot.then(|| registers(node)).flatten()?;
-            Some(VirtioSlot { registers, irq })
-        });
-        for (place, slot) in virtio.iter_mut().zip(slots) {
-            *place = Some(slot);
-        }
-
         let chosen = fdt.find_node("/chosen");
         let initrd = chosen.and_then(|node| {
             let start = number(node, "linux,initrd-start")?;
@@ -178,7 +152,6 @@ impl Platform {
             seed: chosen
                 .and_then(|node| node.property("rng-seed")?.value.first_chunk())
                 .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
-            virtio,
         })
     }
     /// The first bytes of what was loaded at `start`, if that is in memory.
@@ -214,7 +187,8 @@ fn next_stage(info: usize) -> Option<u64> {
 fn plic_context(fdt: &Fdt<'_>, plic: FdtNode<'_, '_>, hart: usize) -> Option<usize> {
     let cpus = fdt.find_node("/cpus")?;
     let cpu = (cpus.children()).find(|node| number(*node, "reg") == Some(hart as u64))?;
-    let controller = (cpu.children()).find(|node| node.property("interrupt-controller").is_some())?;
+    let controller =
+        (cpu.children()).find(|node| node.property("interrupt-controller").is_some())?;
     let phandle = number(controller, "phandle")? as u32;
     let pairs = plic.property("interrupts-extended")?.value.chunks_exact(8);
     const MACHINE_EXTERNAL: u32 = 11;

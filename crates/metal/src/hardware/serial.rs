@@ -45,8 +45,7 @@ impl Serial {
     }
     fn write(&self, register: usize, value: u8) {
         if self.wide {
-            self.registers
-                .write32(register << self.shift, value.into());
+            self.registers.write32(register << self.shift, value.into());
         } else {
             self.registers.write8(register << self.shift, value);
         }
