@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use ringer_hart::csr::mstatus;
 use ringer_hart::hart::Effects;
-use ringer_hart::memory::NoCache;
+use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, GuestVirt, Hart, Privilege};
 use ringer_isa::{Insn, Op, decode};
@@ -256,10 +256,10 @@ impl VirtualHart {
             cause::STORE_PAGE | cause::STORE_ACCESS => {
                 self.page_fault(board, cpu, trap.value, Access::Store)
             }
-            cause::ILLEGAL => self.instruction(board, trap.value as u32),
+            cause::ILLEGAL => self.instruction(board),
             cause::ECALL => {
                 self.exits.count(Why::Ecall);
-                self.hart.step(board)
+                (self.hart).step_with(board, &mut self.shadow.live_root())
             }
             other if other & cause::INTERRUPT != 0 => {
                 let why = match other & 0xff {
@@ -315,10 +315,10 @@ impl VirtualHart {
         }
     }
 
-    /// An instruction that the real hart does not execute in U-mode. `bits` are its encoding,
-    /// or 0 on a machine that does not tell (`mtval`, Privileged 3.1.16).
-    fn instruction(&mut self, board: &Board, bits: u32) -> Option<Exit> {
-        let Some(insn) = decode(bits).filter(|_| bits != 0) else {
+    /// An instruction that the real hart does not execute in U-mode. It is read from memory:
+    /// `mtval` need not hold it (Privileged 3.1.16), and on QEMU 10 may hold another one.
+    fn instruction(&mut self, board: &Board) -> Option<Exit> {
+        let Some(insn) = self.fetch(board) else {
             self.exits.count(Why::Instruction);
             return self.step(board);
         };
@@ -333,13 +333,29 @@ impl VirtualHart {
         if floats {
             self.put_float_away();
         }
-        self.hart.execute_at_pc(board, &mut NoCache, &insn)
+        let mut cache = self.shadow.live_root();
+        self.hart.execute_at_pc(board, &mut cache, &insn)
+    }
+
+    /// The instruction at `pc`, if it lies where the real hart has just executed it.
+    fn fetch(&self, board: &Board) -> Option<Insn> {
+        let cache = self.shadow.live_root();
+        let parcel = |va| {
+            let offset = cache.find(Access::Fetch, va, 2)?;
+            board.ram().load_at::<u16>(offset).map(u32::from)
+        };
+        let low = parcel(self.hart.pc)?;
+        let bits = match ringer_isa::length(low as u16) {
+            2 => low,
+            _ => low | parcel(self.hart.pc.wrapping_add(2))? << 16,
+        };
+        decode(bits)
     }
 
     /// One instruction, by the definition.
     fn step(&mut self, board: &Board) -> Option<Exit> {
         self.put_float_away();
-        self.hart.step(board)
+        self.hart.step_with(board, &mut self.shadow.live_root())
     }
 
     /// Single instructions, while loads and fetches go different ways.

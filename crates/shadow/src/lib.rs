@@ -22,6 +22,7 @@
 
 extern crate alloc;
 
+mod cache;
 mod counts;
 mod fence;
 mod look;
@@ -32,6 +33,7 @@ mod shadow;
 mod tables;
 mod view;
 
+pub use cache::LiveRoot;
 pub use counts::Counts;
 pub use fence::HostFence;
 pub use paging::{HostPaging, Rights};

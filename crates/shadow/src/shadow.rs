@@ -232,6 +232,17 @@ impl Shadow {
         self.tables.pool()
     }
 
+    /// Where the guest's RAM starts on the real machine.
+    pub(crate) fn ram(&self) -> HostPhys {
+        self.ram
+    }
+
+    /// The table of the root entered last, if it holds only what is right.
+    pub(crate) fn live_table(&self) -> Option<TableId> {
+        let root = self.roots.get(self.live?)?;
+        (!root.suspect && !self.rules_suspect).then_some(root.table)
+    }
+
     pub(crate) fn tables(&self) -> &Tables {
         &self.tables
     }
