@@ -4,7 +4,7 @@
 //! source along with the guests, paths are remapped, and nothing records a time.
 
 use crate::debian;
-use crate::toolchain::{BareToolchain, library_source, root, say, sysroot};
+use crate::toolchain::{BARE_TARGET, BareToolchain, library_source, root, say, sysroot};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +121,7 @@ fn build(sh: &Shell) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     ]
     .join("\u{1f}");
     let _here = sh.push_dir(&guests);
-    let arguments = bare.cargo_arguments();
+    let arguments = bare.cargo_arguments(BARE_TARGET);
     let mut command = cmd!(sh, "cargo build --release --locked {arguments...}")
         .quiet()
         .env("CARGO_ENCODED_RUSTFLAGS", flags)

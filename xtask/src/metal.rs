@@ -1,6 +1,6 @@
 //! `cargo xtask metal`: builds the bare-metal monitor.
 
-use crate::toolchain::{BARE_TARGET, BareToolchain, root, say};
+use crate::toolchain::{BareToolchain, MONITOR_TARGET, root, say};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ pub fn run() -> Result<()> {
 
 /// Builds the monitor; gives its place.
 pub fn build(sh: &Shell) -> Result<PathBuf> {
-    let bare = BareToolchain::ensure(sh)?;
+    let bare = BareToolchain::ensure(sh, MONITOR_TARGET)?;
     let _here = sh.push_dir(root());
     let target = root().join("target");
-    let arguments = bare.cargo_arguments();
-    say(&format!("building {NAME} for {BARE_TARGET}, optimised"));
+    let arguments = bare.cargo_arguments(MONITOR_TARGET);
+    say(&format!("building {NAME} for {MONITOR_TARGET}, optimised"));
     let mut command = cmd!(
         sh,
         "cargo build -q --release --package {NAME} --bin {NAME} {arguments...}"
@@ -39,7 +39,7 @@ pub fn build(sh: &Shell) -> Result<PathBuf> {
     command
         .run()
         .context("the bare-metal monitor does not build")?;
-    let built = target.join(BARE_TARGET).join("release").join(NAME);
+    let built = target.join(MONITOR_TARGET).join("release").join(NAME);
     let place = root().join(PLACE);
     fs::create_dir_all(place.parent().context("the monitor lies in a folder")?)?;
     fs::copy(&built, &place)

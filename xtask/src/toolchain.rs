@@ -11,6 +11,10 @@ use xshell::{Shell, cmd};
 /// The target of everything that runs on bare RISC-V.
 pub const BARE_TARGET: &str = "riscv64gc-unknown-none-elf";
 
+/// The target of the bare-metal monitor: its own code must leave the floating-point registers
+/// alone, which hold a guest's.
+pub const MONITOR_TARGET: &str = "riscv64imac-unknown-none-elf";
+
 /// The Debian suite whose rust-src is as new as rustup's stable.
 const RUST_SOURCE_SUITE: &str = "trixie-backports";
 
@@ -58,26 +62,23 @@ pub enum BareToolchain {
 }
 
 impl BareToolchain {
-    /// The quickest toolchain this machine can have, installed if need be.
-    pub fn ensure(sh: &Shell) -> Result<BareToolchain> {
-        let installed = sysroot(sh)?
-            .join("lib/rustlib")
-            .join(BARE_TARGET)
-            .join("lib");
+    /// The quickest toolchain for `target` this machine can have, installed if need be.
+    pub fn ensure(sh: &Shell, target: &str) -> Result<BareToolchain> {
+        let installed = sysroot(sh)?.join("lib/rustlib").join(target).join("lib");
         if installed.exists() {
             return Ok(BareToolchain::Precompiled);
         }
-        if cmd!(sh, "rustup target add {BARE_TARGET}")
+        if cmd!(sh, "rustup target add {target}")
             .quiet()
             .ignore_stderr()
             .run()
             .is_ok()
         {
-            say(&format!("installed the target {BARE_TARGET} by rustup"));
+            say(&format!("installed the target {target} by rustup"));
             return Ok(BareToolchain::Precompiled);
         }
         say(&format!(
-            "rustup cannot install {BARE_TARGET} here; core and alloc are built from source"
+            "rustup cannot install {target} here; core and alloc are built from source"
         ));
         BareToolchain::ensure_source(sh)
     }
@@ -104,9 +105,9 @@ impl BareToolchain {
         Ok(BareToolchain::FromSource)
     }
 
-    /// The arguments that cargo needs for this way.
-    pub fn cargo_arguments(&self) -> Vec<String> {
-        let mut arguments = vec![format!("--target={BARE_TARGET}")];
+    /// The arguments that cargo needs for this way and this target.
+    pub fn cargo_arguments(&self, target: &str) -> Vec<String> {
+        let mut arguments = vec![format!("--target={target}")];
         if let BareToolchain::FromSource = self {
             arguments.push("-Zbuild-std=core,alloc,compiler_builtins".into());
             arguments.push("-Zbuild-std-features=compiler-builtins-mem".into());
@@ -295,9 +296,9 @@ pub fn ensure_tools(sh: &Shell, tools: &[Tool]) -> Result<()> {
 pub fn check_nostd() -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root());
-    let bare = BareToolchain::ensure(&sh)?;
+    let bare = BareToolchain::ensure(&sh, BARE_TARGET)?;
     let packages = NO_STD_CRATES.iter().flat_map(|name| ["-p", name]);
-    let arguments = bare.cargo_arguments();
+    let arguments = bare.cargo_arguments(BARE_TARGET);
     let mut check = cmd!(sh, "cargo check {packages...} {arguments...}").quiet();
     if let Some((name, value)) = bare.environment() {
         check = check.env(name, value);
