@@ -179,6 +179,34 @@ fn a_page_that_became_clean_loses_the_right_to_write() {
 }
 
 #[test]
+fn a_large_leaf_that_became_clean_loses_the_right_to_write_in_all_its_parts() {
+    let mut world = World::new(Setup {
+        host_ram: HostPhys(0x4_0000_1000),
+        ..Setup::default()
+    });
+    let clean = leaf(2 * MIB, RWX & !Pte::D);
+    world.write(0, 0, pointer(1));
+    world.write(1, 0, clean);
+    world.set_satp(3, 0, 0);
+    // The leaf is split while it is clean, and a part is written.
+    assert!(!world.access(0x1000, Load).unwrap().allows(Store));
+    assert!(world.access(0x2000, Store).is_some());
+    world.write(1, 0, clean);
+    world.shadow.fence(EVERYTHING);
+    let _ = world.enter();
+    assert!(mappings(&world).is_empty());
+}
+
+#[test]
+fn a_pointer_that_became_malformed_is_noticed() {
+    let mut world = sv39();
+    assert!(world.access(0x1000, Load).is_some());
+    world.write(1, 0, Pte(pointer(2).0 | Pte::D));
+    world.shadow.fence(EVERYTHING);
+    assert_eq!(world.access(0x1000, Load), None);
+}
+
+#[test]
 fn a_fence_concerns_all_of_a_large_leaf() {
     // On a host whose RAM is aligned to 4 KiB only, and so has the leaf in many parts.
     let mut world = World::new(Setup {

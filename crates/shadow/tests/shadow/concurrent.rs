@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
+use ringer_hart::csr::mstatus;
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::Access::{self, Load, Store};
 use ringer_hart::{Bus, GuestVirt, PAGE_SIZE};
@@ -13,8 +14,9 @@ use crate::world::*;
 
 const ROUNDS: u32 = 20_000;
 
-/// One entry is now a page that may be read only, now another that may be written too, now a
-/// pointer's worth of neither. No mapping may have the address of one and the rights of another.
+/// One entry is now a page that may be read only (it is a user's page, and code of it is not for
+/// S-mode), now another that may be written, now another that may be executed, and now nothing.
+/// No mapping may have the address of one and the rights of another.
 #[test]
 fn what_is_filled_was_so_at_one_moment() {
     let mut world = World::new(Setup::default());
@@ -22,7 +24,9 @@ fn what_is_filled_was_so_at_one_moment() {
     world.write(1, 0, pointer(2));
     world.set_satp(3, 0, 0);
     let place = RAM.offset(2 * PAGE_SIZE + 8);
-    let read_only = leaf(16 << 12, Pte::V | Pte::R);
+    world.hart.csrs.mstatus |= mstatus::SUM;
+    let read_only = leaf(16 << 12, Pte::V | Pte::R | Pte::X | Pte::U | Pte::A);
+    let executable = leaf(18 << 12, Pte::V | Pte::R | Pte::X | Pte::A);
     let writable = leaf(17 << 12, Pte::V | Pte::R | Pte::W);
     world.write(2, 1, read_only);
     let done = AtomicBool::new(false);
@@ -34,10 +38,10 @@ fn what_is_filled_was_so_at_one_moment() {
         ..
     } = &mut world;
     let (bus, done) = (&*bus, &done);
-    let mut seen = [0; 3];
+    let mut seen = [0; 4];
     thread::scope(|scope| {
         scope.spawn(move || {
-            let values = [read_only, writable, Pte(0)];
+            let values = [read_only, writable, executable, Pte(0)];
             for value in values.iter().cycle() {
                 bus.ram().store(place, value.0).unwrap();
                 if done.load(Relaxed) {
@@ -61,6 +65,10 @@ fn what_is_filled_was_so_at_one_moment() {
                     assert!(Rights::all().difference(Rights::EXECUTE).contains(rights));
                     assert!(access == Load || rights.contains(Rights::WRITE));
                     seen[2] += 1;
+                }
+                Some((18, rights)) => {
+                    assert_eq!(rights, Rights::READ | Rights::EXECUTE);
+                    seen[3] += 1;
                 }
                 other => panic!("never in the guest's table: {other:?}"),
             }

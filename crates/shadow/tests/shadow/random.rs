@@ -96,7 +96,7 @@ fn last() -> impl Strategy<Value = u64> {
 fn distance() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => Just(0),
-        2 => Just((17 ^ 30) << 12),
+        4 => Just((17 ^ 30) << 12),
         1 => Just(1 << 12),
         1 => Just((1 ^ 30) << 12),
         1 => Just(1 << 21),
@@ -106,10 +106,19 @@ fn distance() -> impl Strategy<Value = u64> {
 
 fn flags() -> impl Strategy<Value = u64> {
     prop_oneof![
-        3 => Just(RWX),
+        6 => Just(RWX),
+        2 => Just(RWX & !Pte::D),
         3 => Just(RWX | Pte::U),
-        4 => (0..256_u64).prop_map(|bits| bits | Pte::V),
+        3 => (0..256_u64).prop_map(|bits| bits | Pte::V),
         1 => Just(RWX | Pte::PBMT_NC << Pte::PBMT_SHIFT),
+    ]
+}
+
+fn bit() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        4 => Just(7_u32), // D
+        4 => 0..10_u32,
+        1 => prop::sample::select(&[54, 61, 62, 63][..]),
     ]
 }
 
@@ -119,11 +128,11 @@ fn offset() -> impl Strategy<Value = u64> {
 
 fn entry() -> impl Strategy<Value = Entry> {
     prop_oneof![
-        5 => (0..TABLES).prop_map(Entry::Pointer),
-        5 => (offset(), flags()).prop_map(|(offset, flags)| Entry::Leaf { offset, flags }),
+        3 => (0..TABLES).prop_map(Entry::Pointer),
+        3 => (offset(), flags()).prop_map(|(offset, flags)| Entry::Leaf { offset, flags }),
         3 => (1..4_u64, flags()).prop_map(|(level, flags)| Entry::Aligned { level, flags }),
-        2 => flags().prop_map(|flags| Entry::Napot { flags }),
-        4 => prop_oneof![0..10_u32, Just(63), Just(61), Just(54)].prop_map(Entry::Flip),
+        4 => flags().prop_map(|flags| Entry::Napot { flags }),
+        6 => bit().prop_map(Entry::Flip),
         1 => any::<u64>().prop_map(Entry::Bits),
     ]
 }
@@ -146,11 +155,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..TABLES, prop_oneof![upper(), last()], entry())
             .prop_map(|(table, index, entry)| Step::Write { table, index, entry }),
-        10 => (0..5_u32, entry()).prop_map(|(level, entry)| Step::WriteOnPath { level, entry }),
-        4 => (prop::option::of(address()), prop::option::of(asid()))
+        10 => (prop_oneof![Just(0), 0..5_u32], entry()).prop_map(|(level, entry)| Step::WriteOnPath { level, entry }),
+        3 => (prop::option::of(address()), prop::option::of(asid()))
             .prop_map(|(va, asid)| Step::Fence { va, asid }),
         5 => (distance(), prop::option::weighted(0.2, asid()))
             .prop_map(|(distance, asid)| Step::FenceNear { distance, asid }),
+        3 => Just(Step::Fence { va: None, asid: None }),
         1 => Just(Step::Remote),
         1 => (0..4_usize, any::<u8>(), prop_oneof![
             offset().prop_map(|offset| (RAM.0 + offset) >> 2),
