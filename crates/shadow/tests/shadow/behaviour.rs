@@ -491,6 +491,12 @@ fn too_little_is_refused() {
 }
 
 #[test]
+fn a_shadow_may_move_to_another_thread() {
+    fn check<T: Send>() {}
+    check::<Shadow>();
+}
+
+#[test]
 fn tables_that_loop_or_lead_out_of_ram_map_nothing() {
     let mut world = World::new(Setup::default());
     world.write(0, 0, pointer(0));

@@ -162,7 +162,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(distance, asid)| Step::FenceNear { distance, asid }),
         3 => Just(Step::Fence { va: None, asid: None }),
         1 => Just(Step::Remote),
-        1 => (0..4_usize, any::<u8>(), prop_oneof![
+        1 => (0..4_usize, prop_oneof![Just(0), any::<u8>()], prop_oneof![
             offset().prop_map(|offset| (RAM.0 + offset) >> 2),
             (offset(), 9..20_u32)
                 .prop_map(|(offset, ones)| (RAM.0 + offset) >> 2 | ((1 << ones) - 1)),
@@ -175,9 +175,9 @@ fn step() -> impl Strategy<Value = Step> {
             menvcfg::ADUE | menvcfg::PBMTE,
         ][..])
             .prop_map(Step::Menvcfg),
-        4 => (prop_oneof![1 => Just(0), 3 => Just(3), 2 => Just(4), 2 => Just(5)], asid(), 0..3_u64)
+        4 => (prop_oneof![1 => Just(0), 3 => Just(3), 2 => Just(4), 2 => Just(5)], asid(), prop_oneof![4 => Just(0), 1 => 1..3_u64])
             .prop_map(|(levels, asid, root)| Step::Space { levels, asid, root }),
-        4 => (prop::sample::select(&[Mode::M, Mode::S, Mode::S, Mode::U][..]),
+        4 => (prop::sample::select(&[Mode::M, Mode::S, Mode::S, Mode::S, Mode::U, Mode::U][..]),
               prop::sample::select(&STATUSES[..]))
             .prop_map(|(mode, status)| Step::Mode { mode, status }),
         15 => (address(), prop::sample::select(&ACCESSES[..]))
