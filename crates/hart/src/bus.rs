@@ -75,6 +75,11 @@ pub trait Bus: Sync {
         let _ = hart;
         self.time()
     }
+    /// Where [`Bus::recent_time`] is kept, if to ask for it is no more than to read that.
+    fn recent_time_place(&self, hart: HartId) -> Option<&AtomicU64> {
+        let _ = hart;
+        None
+    }
     /// Run loops call this when they begin a slice.
     fn look_at_clock(&self, hart: HartId) {
         let _ = hart;
@@ -164,6 +169,10 @@ impl Lines {
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Acquire)
     }
+    /// Where [`Lines::pending`] is kept, for generated code, which reads it.
+    pub fn pending_place(&self) -> &AtomicU64 {
+        &self.pending
+    }
     /// Drives `bits` high; the hart will sample them.
     pub fn raise(&self, bits: u64) {
         if self.pending.fetch_or(bits, Ordering::AcqRel) & bits != bits {
@@ -186,6 +195,10 @@ impl Lines {
     #[inline]
     pub fn mtimecmp(&self) -> u64 {
         self.mtimecmp.load(Ordering::Acquire)
+    }
+    /// Where [`Lines::mtimecmp`] is kept, for generated code, which reads it.
+    pub fn mtimecmp_place(&self) -> &AtomicU64 {
+        &self.mtimecmp
     }
     /// Sets the time at which MTIP rises.
     pub fn set_mtimecmp(&self, ticks: u64) {

@@ -6,7 +6,7 @@ mod supervisor;
 mod user;
 
 pub use ringer_isa::csr::{mcause, menvcfg, mstatus, satp};
-pub use supervisor::SSTATUS_READ;
+pub use supervisor::{SSTATUS_READ, SSTATUS_WRITE};
 
 use ringer_isa::csr as number;
 

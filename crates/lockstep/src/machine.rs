@@ -227,6 +227,10 @@ impl Bus for Machine {
             .fetch_add(u64::from(self.restless), Ordering::Relaxed)
     }
 
+    fn recent_time_place(&self, _hart: HartId) -> Option<&AtomicU64> {
+        (!self.restless).then_some(&self.time)
+    }
+
     fn lines(&self, hart: HartId) -> &Lines {
         &self.lines[hart]
     }

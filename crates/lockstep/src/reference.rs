@@ -89,7 +89,9 @@ impl Engine for Reference {
                 self.fenced = machine.ram_bytes();
             }
             if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
-                hart.take_interrupt(machine);
+                if hart.take_interrupt(machine) {
+                    self.coverage.interrupted();
+                }
                 hart.effects = Effects::empty();
             }
             if left == 0 {

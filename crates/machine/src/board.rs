@@ -381,6 +381,9 @@ impl Bus for Board {
             None => self.time(),
         }
     }
+    fn recent_time_place(&self, hart: HartId) -> Option<&AtomicU64> {
+        self.recent.get(hart)
+    }
     fn look_at_clock(&self, hart: HartId) {
         if let Some(recent) = self.recent.get(hart) {
             recent.store(self.time(), Relaxed);

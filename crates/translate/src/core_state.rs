@@ -2,11 +2,13 @@
 //! generated code talk. Reached by one register, at fixed distances.
 
 use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
 
-use ringer_hart::{Exit, Hart};
+use ringer_hart::{Bus, Exit, Hart};
 
 use crate::assembler::{Mem, Reg};
 use crate::float_unit;
+use crate::spaces::{NearSpaces, Spaces};
 use crate::tables::Tables;
 
 /// Points into [`Core`], at [`BIAS`], while generated code runs.
@@ -26,6 +28,8 @@ pub struct Core {
     pub hart: Hart,
     /// The tables of the space in force.
     pub space: *mut Tables,
+    /// Those of the spaces that a system call, its return or SUM lead to.
+    pub near: NearSpaces,
     /// Virtual address of the page that the running block lies in.
     pub page: u64,
     /// The stack pointer on entry: where return addresses are remembered from.
@@ -39,6 +43,9 @@ pub struct Core {
     pub float_ready: u8,
     /// Nonzero if the unit is on, whatever its state: enough to store its registers.
     pub float_on: u8,
+    /// Nonzero if the host's unit is set to the guest's rounding mode and gathers its flags,
+    /// whether or not the guest may use it now.
+    pub float_taken: u8,
     /// A guest-physical address in RAM is the host's plus this.
     pub ram_distance: u64,
     /// The host's name of the rounding mode that it is set to then.
@@ -49,6 +56,12 @@ pub struct Core {
     pub guest_flags: [u8; 64],
     /// For loads that follow pointers: where in the tables the page lay that was last reached.
     pub last_pages: [u32; LAST_PAGES],
+    /// The hart's wires.
+    pub wires: *const AtomicU64,
+    /// The time by which its timers are sampled; [`NEVER_EARLY`] if only Rust can tell.
+    pub clock: *const AtomicU64,
+    /// The time at which the machine timer rises.
+    pub timer: *const AtomicU64,
     /// Why generated code was left, if for a single instruction's sake.
     pub exit: Option<Exit>,
     /// The engine and the bus, for the helpers.
@@ -56,6 +69,9 @@ pub struct Core {
     /// As above.
     pub bus: *const (),
 }
+
+/// A time that no timer is behind.
+static NEVER_EARLY: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// [`CORE`] points so far into the struct that the integer registers are all in reach of an
 /// 8-bit distance.
@@ -84,6 +100,8 @@ pub const fn f(register: u8) -> Mem {
 pub const PC: Mem = hart_field(offset_of!(Hart, pc));
 /// [`Core::space`].
 pub const SPACE_FIELD: Mem = field(offset_of!(Core, space));
+/// [`Core::near`].
+pub const NEAR: Mem = field(offset_of!(Core, near));
 /// [`Core::page`].
 pub const PAGE: Mem = field(offset_of!(Core, page));
 /// [`Core::stack`].
@@ -94,6 +112,17 @@ pub const LEFT_FIELD: Mem = field(offset_of!(Core, left));
 pub const FLOAT_READY: Mem = field(offset_of!(Core, float_ready));
 /// [`Core::float_on`].
 pub const FLOAT_ON: Mem = field(offset_of!(Core, float_on));
+
+/// [`Core::float_taken`].
+pub const FLOAT_TAKEN: Mem = field(offset_of!(Core, float_taken));
+/// [`Core::horizon`].
+pub const HORIZON: Mem = field(offset_of!(Core, horizon));
+/// [`Core::wires`].
+pub const WIRES: Mem = field(offset_of!(Core, wires));
+/// [`Core::clock`].
+pub const CLOCK: Mem = field(offset_of!(Core, clock));
+/// [`Core::timer`].
+pub const TIMER: Mem = field(offset_of!(Core, timer));
 
 /// [`Core::ram_distance`].
 pub const RAM_DISTANCE: Mem = field(offset_of!(Core, ram_distance));
@@ -133,20 +162,39 @@ impl Core {
         Self {
             hart: Hart::new(0, 0),
             space: std::ptr::null_mut(),
+            near: NearSpaces::NONE,
             page: 0,
             stack: 0,
             left: 0,
             horizon: 0,
             float_ready: 0,
             float_on: 0,
+            float_taken: 0,
             ram_distance: 0,
             float_rounding: 0,
             mxcsr: 0,
             guest_flags: float_unit::guest_flags_table(),
             last_pages: [0; LAST_PAGES],
+            wires: std::ptr::null(),
+            clock: &raw const NEVER_EARLY,
+            timer: std::ptr::null(),
             exit: None,
             engine: std::ptr::null_mut(),
             bus: std::ptr::null(),
         }
+    }
+
+    /// Lets generated code run in the space that is in force.
+    pub fn use_space(&mut self, spaces: &mut Spaces) {
+        self.space = spaces.current();
+        self.near = spaces.near();
+    }
+
+    /// Lets generated code see what interrupts of this hart depend on.
+    pub fn watch_interrupts(&mut self, bus: &impl Bus) {
+        let lines = bus.lines(self.hart.id);
+        self.wires = lines.pending_place();
+        self.timer = lines.mtimecmp_place();
+        self.clock = (bus.recent_time_place(self.hart.id)).unwrap_or(&NEVER_EARLY);
     }
 }

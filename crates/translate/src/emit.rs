@@ -11,6 +11,7 @@
 
 mod atomics;
 mod cache_block;
+mod crossing;
 mod division;
 mod fence;
 mod float;
@@ -21,6 +22,7 @@ mod memory;
 mod pointers;
 mod reservation;
 mod skip;
+mod status;
 mod system;
 mod window;
 
@@ -430,7 +432,7 @@ impl Emitter<'_> {
         }
         if falls_through && self.crosses {
             self.mark(Purpose::Instruction(CROSSING));
-            self.crossing();
+            self.reaches_over();
         } else if falls_through && let Some(last) = self.steps.last() {
             let next = if last.followed {
                 last.target()
@@ -462,7 +464,7 @@ impl Emitter<'_> {
     }
 
     /// The instruction at the page's end, which reaches into the next one.
-    fn crossing(&mut self) {
+    fn reaches_over(&mut self) {
         let note = Note {
             at: CROSSING,
             len: 4,
@@ -511,6 +513,7 @@ impl Emitter<'_> {
             Class::Csr if self.csr_instruction(&insn) => {}
             Class::CacheBlock if self.cache_block(&insn) => {}
             Class::Fence if self.fence(&insn) => {}
+            Class::System if self.crossing() => {}
             _ => self.definition(),
         }
         true

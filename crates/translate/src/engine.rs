@@ -140,7 +140,8 @@ impl<B: Bus> Translator<B> {
         let Self { core, engine } = self;
         core.left = allowed;
         core.horizon = core.hart.counts.retired.wrapping_add(allowed);
-        core.space = engine.spaces.current();
+        core.use_space(&mut engine.spaces);
+        core.watch_interrupts(bus);
         core.exit = None;
         core.engine = (&raw mut *engine).cast();
         core.bus = (&raw const *bus).cast();
@@ -160,6 +161,7 @@ impl<B: Bus> Translator<B> {
         };
         let core = &mut *self.core;
         core.settle_float();
+        self.engine.spaces.enter(&core.hart);
         *left -= allowed - core.left;
         if result != exit::LOOK {
             core.hart.counts.retired = core.horizon.wrapping_sub(core.left);

@@ -66,28 +66,32 @@ impl Core {
     pub fn prepare_float(&mut self) {
         self.float_on = u8::from(self.hart.csrs.mstatus & mstatus::FS != 0);
         let mode = self.float_mode();
-        if self.float_ready != 0 {
-            if mode == Some(self.float_rounding) {
+        self.float_ready = u8::from(mode.is_some());
+        let Some(rounding) = mode else {
+            return; // the unit may stay as it is: nobody uses it
+        };
+        if self.float_taken != 0 {
+            if rounding == self.float_rounding {
                 return; // generated code has the unit already
             }
             self.settle_float();
-        }
-        if let Some(rounding) = mode {
             self.float_ready = 1;
-            self.float_rounding = rounding;
-            let wanted = DEFAULT | rounding << ROUNDING;
-            if read() != wanted {
-                write(wanted);
-            }
+        }
+        self.float_taken = 1;
+        self.float_rounding = rounding;
+        let wanted = DEFAULT | rounding << ROUNDING;
+        if read() != wanted {
+            write(wanted);
         }
     }
 
     /// To be called after generated code has run, before Rust code does that computes with
     /// floating-point numbers, or looks at the guest's flags.
     pub fn settle_float(&mut self) {
-        if self.float_ready == 0 {
+        if self.float_taken == 0 {
             return;
         }
+        self.float_taken = 0;
         self.float_ready = 0;
         let now = read();
         if now & FLAGS != 0 {
@@ -116,6 +120,12 @@ mod tests {
         unsafe {
             asm!("divss {0}, {1}", inout(xmm_reg) 1.0f32 => _, in(xmm_reg) 3.0f32);
         }
+        core.hart.csrs.mstatus &= !mstatus::FS;
+        core.prepare_float();
+        assert_eq!(core.float_ready, 0, "the unit is off again");
+        core.hart.csrs.mstatus |= mstatus::FS;
+        core.prepare_float();
+        assert_eq!(core.float_ready, 1);
         core.settle_float();
         assert_eq!(read() & !FLAGS, DEFAULT);
         assert_eq!(core.hart.csrs.fcsr, 3 << 5 | 1, "inexact");

@@ -39,6 +39,8 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name:
         let bus = &*core.bus.cast::<B>();
         (core, engine, bus)
     };
+    // Generated code may have gone to a space near by.
+    engine.spaces.enter(&core.hart);
     let note = Note::unpack(note);
     let next = core
         .page
@@ -71,7 +73,7 @@ pub unsafe extern "sysv64" fn fallback<B: Bus>(core: *mut Core, note: u32, name:
     if !goes_behind {
         return onward(core, engine, bus, left);
     }
-    core.space = engine.spaces.current();
+    core.use_space(&mut engine.spaces);
     core.prepare_float();
     if core.float_ready < float_before.0 || core.float_on < float_before.1 {
         // The block may have relied on it.
@@ -97,6 +99,8 @@ pub unsafe extern "sysv64" fn find_jump<B: Bus>(core: *mut Core) -> u64 {
         // The target may not be fetched at all; then its page is not marked accessed either.
         return go_on::NOT;
     }
+    engine.spaces.enter(&core.hart);
+    core.use_space(&mut engine.spaces);
     engine.find_code(&mut core.hart, bus).unwrap_or(go_on::NOT)
 }
 
@@ -111,7 +115,7 @@ fn onward<B: Bus>(core: &mut Core, engine: &mut Engine<B>, bus: &B, left: u64) -
     {
         core.left = left;
         core.horizon = hart.counts.retired.wrapping_add(left);
-        core.space = engine.spaces.current();
+        core.use_space(&mut engine.spaces);
         core.prepare_float();
         return code;
     }

@@ -44,12 +44,50 @@ pub struct Spaces {
     sharing: bool,
     /// The spaces last in force, the present one first, by what is seen at a glance.
     recent: [(Glance, usize); 4],
+    /// Of these, the ones under `near_satp` that generated code may go to.
+    near: NearSpaces,
+    near_satp: u64,
     /// Counts switches, to tell which space was unused for longest.
     now: u64,
     /// Memory behind the tables, and how much of it there may be.
     backed: Backed,
     most_backed: u32,
     counts: SpaceCounts,
+}
+
+/// The spaces that a program and its kernel change between without a change of `satp`, while MPRV
+/// and MXR are clear. Null where none is known. Generated code changes between them by itself;
+/// whatever is in force then, [`Spaces::enter`] has put it in force before, and finds it quickly.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NearSpaces {
+    /// U-mode's.
+    pub user: *mut Tables,
+    /// S-mode's, by SUM.
+    pub kernel: [*mut Tables; 2],
+}
+
+impl NearSpaces {
+    /// None is known.
+    pub const NONE: Self = Self {
+        user: std::ptr::null_mut(),
+        kernel: [std::ptr::null_mut(); 2],
+    };
+
+    /// The one for what `hart` can reach now.
+    fn at(&mut self, hart: &Hart) -> Option<&mut *mut Tables> {
+        let status = hart.csrs.mstatus;
+        if status & (mstatus::MPRV | mstatus::MXR) != 0 {
+            return None;
+        }
+        match hart.mode.privilege {
+            Privilege::User => Some(&mut self.user),
+            Privilege::Supervisor => {
+                Some(&mut self.kernel[usize::from(status & mstatus::SUM != 0)])
+            }
+            Privilege::Machine => None,
+        }
+    }
 }
 
 /// What the conditions of accesses follow from, so that it can be compared quickly. Different ones
@@ -123,6 +161,8 @@ impl Spaces {
             current: 0,
             sharing: true,
             recent: [(Glance::NOTHING, 0); 4],
+            near: NearSpaces::NONE,
+            near_satp: 0,
             now: 0,
             counts: SpaceCounts::default(),
         })
@@ -150,6 +190,10 @@ impl Spaces {
 
     /// Puts the space for what `hart` can reach now in force.
     pub fn enter(&mut self, hart: &Hart) {
+        if self.near_satp != hart.csrs.satp {
+            self.near_satp = hart.csrs.satp;
+            self.near = NearSpaces::NONE;
+        }
         let wanted = Glance::at(hart);
         if self.recent[0].0 == wanted {
             return;
@@ -160,6 +204,8 @@ impl Spaces {
         match known {
             Some(place) => self.recent[..=place].rotate_right(1),
             None => {
+                // One of them may have to make room.
+                self.near = NearSpaces::NONE;
                 let space = self.find(Conditions::of(hart));
                 if self.backed.units() > self.most_backed {
                     self.give_back(space);
@@ -176,10 +222,19 @@ impl Spaces {
             // space of its own.
             self.sharing = false;
             self.recent[1..].fill((Glance::NOTHING, 0));
+            self.near = NearSpaces::NONE;
             let conditions = Conditions::of(hart);
             self.current = self.find(conditions);
             self.recent[0].1 = self.current;
         }
+        if let Some(near) = self.near.at(hart) {
+            *near = self.all[self.current].tables();
+        }
+    }
+
+    /// The spaces that generated code may go to from the one in force.
+    pub fn near(&self) -> NearSpaces {
+        self.near
     }
 
     /// The space for `conditions`.

@@ -8,7 +8,7 @@ use crate::mode::Privilege;
 /// The fields of `mstatus` that `sstatus` shows.
 pub const SSTATUS_READ: u64 = SSTATUS_WRITE | mstatus::UXL | mstatus::SD;
 /// The fields of `mstatus` that `sstatus` can write.
-const SSTATUS_WRITE: u64 =
+pub const SSTATUS_WRITE: u64 =
     mstatus::SIE | mstatus::SPIE | mstatus::SPP | mstatus::FS | mstatus::SUM | mstatus::MXR;
 /// `senvcfg` fields; PMM comes with the pointer-masking extension.
 const SENVCFG: u64 = menvcfg::FIOM | menvcfg::CBIE | menvcfg::CBCFE | menvcfg::CBZE;

@@ -18,6 +18,8 @@ const VECTORS: u64 = 16;
 const SERVICES: u64 = MACHINE_HANDLER + 0x400;
 /// How many there are.
 pub(super) const SERVICE_COUNT: u64 = 8;
+/// The bit of a7 by which a call that S-mode answers goes on in S-mode.
+pub(super) const TO_SUPERVISOR: u64 = 8;
 /// Bytes for each.
 const SERVICE_SIZE: u64 = 128;
 
@@ -208,6 +210,14 @@ pub(super) fn supervisor() -> Vec<u8> {
     let (interrupt, strayed) = (code.label(), code.label());
     code.csrr(T4, SUPERVISOR.cause).blt(T4, ZERO, interrupt);
     if_strayed(&mut code, &SUPERVISOR, T4, T3, strayed);
+    // A call from U-mode may ask to go on in S-mode.
+    let to_skip = code.label();
+    code.addi(T4, T4, -8)
+        .bnez(T4, to_skip)
+        .andi(T3, A7, TO_SUPERVISOR as i32)
+        .slli(T3, T3, (mstatus::SPP / TO_SUPERVISOR).ilog2() as i32)
+        .csrs(number::SSTATUS, T3)
+        .bind(to_skip);
     skip(&mut code, &SUPERVISOR, T4);
     // What S-mode cannot silence at the source it turns off.
     code.bind(interrupt)

@@ -88,7 +88,10 @@ const READABLE_CSRS: [u16; 20] = [
 /// One item.
 pub(super) fn any(r: &mut Random, spaces: &Spaces) -> Item {
     match r.below(100) {
-        0..=19 => vec![one(r)],
+        0..=12 => vec![one(r)],
+        13..=15 => system::status_writes(r),
+        16 | 17 => system::calls(r),
+        18 | 19 => system::sret(r),
         20 | 21 => system::float_flags(r),
         22 => system::interrupt_enable(r),
         23 | 24 => system::plain_csrs(r),

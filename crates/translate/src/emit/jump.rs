@@ -174,7 +174,7 @@ impl Emitter<'_> {
     }
 
     /// Jumps to the guest address in `rax`.
-    fn far_jump(&mut self) {
+    pub(super) fn far_jump(&mut self) {
         let code = self.look_up_jump();
         self.a.jmp_m(code);
     }

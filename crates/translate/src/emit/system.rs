@@ -1,11 +1,11 @@
-//! CSRs that are plain words, reads of the status, turning interrupts off, and the
-//! floating-point flags. What has other effects is left to the definition, and so is what is
+//! CSR instructions: which are done inline, plain words, and the floating-point flags. The
+//! status is in `status.rs`. What has other effects is left to the definition, and so is what is
 //! out of reach of the block's privilege.
 
 use std::mem::offset_of;
 
 use ringer_hart::counter::Counts;
-use ringer_hart::csr::{Csrs, SSTATUS_READ, mstatus};
+use ringer_hart::csr::{SSTATUS_READ, mstatus};
 use ringer_hart::{Hart, Privilege};
 use ringer_isa::csr as number;
 use ringer_isa::{Insn, Op};
@@ -18,9 +18,13 @@ use crate::float_unit::FLAGS;
 /// A CSR's place in the hart.
 macro_rules! csr {
     ($field:ident) => {
-        hart_field(offset_of!(Hart, csrs) + offset_of!(Csrs, $field))
+        crate::core_state::hart_field(
+            std::mem::offset_of!(ringer_hart::Hart, csrs)
+                + std::mem::offset_of!(ringer_hart::csr::Csrs, $field),
+        )
     };
 }
+pub(super) use csr;
 
 const CSR_ACCESSES: Mem = hart_field(offset_of!(Hart, counts) + offset_of!(Counts, csr_accesses));
 /// The bits of `fcsr` that are flags.
@@ -28,7 +32,7 @@ const FFLAGS: i32 = 0x1f;
 
 /// What an instruction does to its CSR.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Nothing,
     Write,
     Set,
@@ -44,6 +48,8 @@ enum Do {
     ReadStatus { shown: u64 },
     /// `csrrci rd, sstatus, SIE`.
     InterruptsOff,
+    /// Any other write of `sstatus`.
+    WriteStatus,
     /// Any access to `fflags`.
     FloatFlags,
     /// A read of `frm`.
@@ -52,7 +58,8 @@ enum Do {
     ReadFloat,
 }
 
-fn change(insn: &Insn) -> Change {
+/// What `insn`, of a CSR, does to it.
+pub(super) fn change(insn: &Insn) -> Change {
     match insn.op {
         Op::Csrrw | Op::Csrrwi => Change::Write,
         // Of no bits it is no write (Zicsr 7.1).
@@ -62,7 +69,8 @@ fn change(insn: &Insn) -> Change {
     }
 }
 
-fn is_immediate(insn: &Insn) -> bool {
+/// Whether its operand is in the instruction.
+pub(super) fn is_immediate(insn: &Insn) -> bool {
     matches!(insn.op, Op::Csrrwi | Op::Csrrsi | Op::Csrrci)
 }
 
@@ -96,6 +104,7 @@ fn operation(insn: &Insn, privilege: Privilege) -> Option<Do> {
         {
             Do::InterruptsOff
         }
+        number::SSTATUS if privilege == Privilege::Supervisor => Do::WriteStatus,
         number::FFLAGS => Do::FloatFlags,
         number::FRM if change == Change::Nothing => Do::ReadRounding,
         number::FCSR if change == Change::Nothing => Do::ReadFloat,
@@ -125,6 +134,7 @@ impl Emitter<'_> {
                 self.read_status(insn.rd, shown);
             }
             Do::InterruptsOff => self.interrupts_off(insn),
+            Do::WriteStatus => self.write_status(insn),
             Do::FloatFlags => self.float_flags(insn),
             Do::ReadRounding => {
                 self.expect_float_unit();
@@ -145,7 +155,7 @@ impl Emitter<'_> {
         true
     }
 
-    fn count_csr_access(&mut self) {
+    pub(super) fn count_csr_access(&mut self) {
         self.a.alu_mi(Alu::Add, Width::W64, CSR_ACCESSES, 1);
     }
 
@@ -180,44 +190,6 @@ impl Emitter<'_> {
                 self.a.alu_rr(Alu::And, Width::W64, Reg::Rdx, Reg::Rax);
             }
         }
-    }
-
-    /// `rd` becomes the status with SD worked out.
-    fn read_status(&mut self, rd: u8, shown: u64) {
-        if rd == 0 {
-            return;
-        }
-        self.a.mov_rm(Width::W64, Reg::Rax, csr!(mstatus));
-        // If FS, two bits, is dirty, one more carries into the bit above it, which is 0 before.
-        const CARRY: u64 = mstatus::FS + (1 << mstatus::FS_SHIFT);
-        let one_more = 1 << mstatus::FS_SHIFT;
-        self.a
-            .lea(Width::W32, Reg::Rdx, Mem::at(Reg::Rax, one_more));
-        self.a.alu_ri(Alu::And, Width::W32, Reg::Rdx, CARRY as i32);
-        let up = mstatus::SD.trailing_zeros() - CARRY.trailing_zeros();
-        self.a.shift_ri(Shift::Shl, Width::W64, Reg::Rdx, up as u8);
-        self.a.alu_rr(Alu::Or, Width::W64, Reg::Rax, Reg::Rdx);
-        if shown != u64::MAX {
-            self.a.mov_ri(Reg::Rdx, shown);
-            self.a.alu_rr(Alu::And, Width::W64, Reg::Rax, Reg::Rdx);
-        }
-        self.set(rd, Reg::Rax);
-    }
-
-    /// Clears SIE, in S-mode. Interrupts are sampled after a write to the status: then only one
-    /// that belongs to M-mode can be taken, and if any is enabled the definition has a look.
-    fn interrupts_off(&mut self, insn: &Insn) {
-        let done = self.a.label();
-        let slow = self.definition_aside(done);
-        self.a.mov_rm(Width::W64, Reg::Rax, csr!(mideleg));
-        self.a.unary(Unary::Not, Width::W64, Reg::Rax);
-        self.a.alu_rm(Alu::And, Width::W64, Reg::Rax, csr!(mie));
-        self.a.jcc(Cond::Ne, slow);
-        self.count_csr_access();
-        self.read_status(insn.rd, SSTATUS_READ);
-        let others = !(mstatus::SIE as i32);
-        self.a.alu_mi(Alu::And, Width::W64, csr!(mstatus), others);
-        self.rejoin(done);
     }
 
     /// `fflags`: a part is in `fcsr`, a part in the host's flags.

@@ -2,6 +2,7 @@
 //! and nothing else may happen.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+mod crossings;
 mod eviction;
 mod harts;
 mod loops;

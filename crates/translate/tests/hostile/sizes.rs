@@ -1,6 +1,6 @@
 //! How large blocks can get: the cache asks for room before it knows.
 
-use ringer_hart::{Exit, Privilege};
+use ringer_hart::{Exit, Mode};
 use ringer_isa::asm::Assembler;
 use ringer_isa::asm::register::T2;
 use ringer_isa::{Class, Insn, Op, csr as number, encode};
@@ -14,8 +14,8 @@ use crate::rig::{self, CODE, RAM};
 const DATA: u64 = RAM + 0x8000;
 
 /// A block of these instructions, over and over, as a loop or not, and what bytes of host code it
-/// takes.
-fn block_bytes(insns: &[u32], features: Features, is_loop: bool) -> usize {
+/// takes in this mode.
+fn block_bytes(insns: &[u32], features: Features, is_loop: bool, mode: Mode) -> usize {
     let machine = rig::machine(0x1_0000, 1);
     let mut code = Assembler::new(CODE);
     let again = code.label_here();
@@ -34,6 +34,7 @@ fn block_bytes(insns: &[u32], features: Features, is_loop: bool) -> usize {
     let shared = SharedCode::with_options(1, options).expect("memory for code");
     let mut translator = Translator::new(shared).expect("memory for tables");
     let mut hart = rig::hart(0);
+    hart.mode = mode;
     for register in hart.x.iter_mut().skip(1) {
         *register = DATA + 0x800;
     }
@@ -42,7 +43,7 @@ fn block_bytes(insns: &[u32], features: Features, is_loop: bool) -> usize {
         matches!(exit, Exit::Wait | Exit::Budget | Exit::Pause),
         "{exit:?}"
     );
-    let key = Key::new(CODE - RAM, Privilege::Machine);
+    let key = Key::new(CODE - RAM, mode.privilege);
     let store = translator.shared().store();
     store.cache.place(key).map_or(0, |(place, _)| place.len())
 }
@@ -84,20 +85,26 @@ fn no_block_is_larger_than_the_room_it_gets() {
     let ops = || Op::ALL.iter().filter(|op| !jumps.contains(&op.class()));
     let mut random = Random::new(1);
     let mut largest = (0, Vec::new());
-    let mut measure = |insns: Vec<u32>| {
+    let mut measure_in = |mode: Mode, insns: Vec<u32>| {
         for features in [Features::of_host(), Features::baseline()] {
             let parallel = Features {
                 parallel: true,
                 ..features
             };
             for is_loop in [false, true] {
-                let bytes = block_bytes(&insns, parallel, is_loop);
+                let bytes = block_bytes(&insns, parallel, is_loop, mode);
                 if bytes > largest.0 {
                     largest = (bytes, insns.clone());
                 }
             }
         }
     };
+    // Inline in S-mode only.
+    for op in [Op::Csrrw, Op::Csrrs, Op::Csrrc] {
+        let write = [3, 10].map(|register| encoding(op, register, number::SSTATUS.into()));
+        measure_in(Mode::S, write.into_iter().flatten().collect());
+    }
+    let mut measure = |insns| measure_in(Mode::M, insns);
     for op in ops() {
         for register in [3, 10, 28] {
             measure(encoding(*op, register, 16).into_iter().collect::<Vec<_>>());
