@@ -430,6 +430,20 @@ fn a_leaf_above_the_hosts_root_is_fenced_by_any_address_in_it() {
 }
 
 #[test]
+fn what_was_below_a_pointer_goes_when_a_leaf_above_the_hosts_root_takes_its_place() {
+    let mut world = World::new(Setup::default());
+    world.write(0, 0, pointer(1));
+    world.write(1, 0, pointer(2));
+    world.write(2, 0, leaf(2 * MIB, RWX));
+    world.set_satp(4, 0, 0);
+    assert_eq!(leads_to(&mut world, 0x1000, Load), Some(2 * MIB + 0x1000));
+    world.write(0, 0, Pte::new(0, RWX));
+    assert_eq!(leads_to(&mut world, RAM.0, Load), Some(0));
+    world.shadow.fence(EVERYTHING);
+    assert_eq!(world.access(0x1000, Load), None, "no RAM there");
+}
+
+#[test]
 fn roots_are_evicted_oldest_first_and_never_the_live_one() {
     let mut world = with_tables(Setup {
         roots: 3,
