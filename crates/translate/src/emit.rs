@@ -20,6 +20,7 @@ mod integer;
 mod jump;
 mod memory;
 mod pointers;
+mod quiet;
 mod reservation;
 mod skip;
 mod status;
@@ -38,6 +39,7 @@ use crate::features::Features;
 use crate::known::KnownInstructions;
 use crate::thunks::{Note, Thunks};
 use float_registers::{FloatRegisters, LoopRegisters, Unsaved};
+use quiet::FlagsAside;
 use window::Window;
 
 /// Guest instructions in a block at most.
@@ -231,6 +233,7 @@ impl Translation {
             window: None,
             window_end: None,
             floats: FloatRegisters::default(),
+            flags_aside: Vec::new(),
             float_unit_expected: false,
             float_on_expected: false,
             diverted: false,
@@ -289,6 +292,14 @@ enum Aside {
         uncounted: usize,
         target: i64,
         unsaved: Vec<Unsaved>,
+        /// The register that holds the floating-point flags then.
+        flags_to: Option<u8>,
+    },
+    /// Puts the floating-point flags in a register after all.
+    Flags {
+        label: Label,
+        resume: Label,
+        register: u8,
     },
     /// The definition executes an instruction; goes on at `resume`.
     Definition {
@@ -369,6 +380,8 @@ struct Emitter<'a> {
     /// The last instruction of the window, and where the definition goes on behind it.
     window_end: Option<(usize, Label)>,
     floats: FloatRegisters,
+    /// Where the flags were not looked at though the guest does.
+    flags_aside: Vec<FlagsAside>,
     /// The block has made sure that the floating-point unit is ready.
     float_unit_expected: bool,
     /// The block has made sure that it is on.
@@ -617,9 +630,13 @@ impl Emitter<'_> {
                     uncounted,
                     target,
                     unsaved,
+                    flags_to,
                 } => {
                     self.a.bind(label);
                     self.save_aside(&unsaved);
+                    if let Some(register) = flags_to {
+                        self.read_float_flags(register);
+                    }
                     self.count_back(uncounted);
                     self.go_to(target);
                 }
@@ -666,6 +683,15 @@ impl Emitter<'_> {
                     self.a.bind(label);
                     self.save_aside(&unsaved);
                     self.definition_and_leave(index);
+                }
+                Aside::Flags {
+                    label,
+                    resume,
+                    register,
+                } => {
+                    self.a.bind(label);
+                    self.read_float_flags(register);
+                    self.a.jmp(resume);
                 }
                 Aside::OtherPage {
                     label,

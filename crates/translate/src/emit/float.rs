@@ -119,6 +119,17 @@ fn operation(insn: &Insn) -> Option<(Do, Precision)> {
     })
 }
 
+/// Whether the instruction computes a double from doubles, inline and without any way aside on
+/// which somebody might look at registers.
+pub(super) fn is_computation_of_doubles(insn: &Insn) -> bool {
+    let computes = |(operation, precision)| {
+        matches!(operation, Do::Binary(_) | Do::Sqrt)
+            && precision == Precision::Double
+            && rounds(insn, operation)
+    };
+    operation(insn).is_some_and(computes)
+}
+
 /// What an instruction reads: floating-point registers, each with what it must hold.
 fn operands(insn: &Insn, operation: Do, of: Precision) -> [Option<(u8, Precision)>; 3] {
     let (rs1, rs2) = (Some((insn.rs1, of)), Some((insn.rs2, of)));

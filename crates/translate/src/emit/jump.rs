@@ -60,6 +60,7 @@ impl Emitter<'_> {
             uncounted,
             target,
             unsaved: self.floats.unsaved(),
+            flags_to: self.flags_to_save(),
         });
     }
 

@@ -9,7 +9,7 @@ use crate::assembler::{Alu, Cond, Mem, Reg, Width};
 use crate::core_state::{LEFT, home, x};
 
 /// Whether the instruction only computes an integer register, in a few host instructions.
-fn is_simple(insn: &Insn) -> bool {
+pub(super) fn is_simple(insn: &Insn) -> bool {
     let plain = matches!(
         insn.op,
         Op::Addi

@@ -196,15 +196,18 @@ impl Emitter<'_> {
     fn float_flags(&mut self, insn: &Insn) {
         self.expect_float_unit();
         self.count_csr_access();
-        self.a.stmxcsr(MXCSR);
         let change = change(insn);
+        if change == Change::Nothing {
+            if !self.unseen_flags() {
+                self.read_float_flags(insn.rd);
+                self.comparison_between();
+            }
+            return;
+        }
+        self.a.stmxcsr(MXCSR);
         if insn.rd != 0 || matches!(change, Change::Set | Change::Clear) {
             self.load_float_state();
             self.a.alu_ri(Alu::And, Width::W32, Reg::Rax, FFLAGS);
-        }
-        if change == Change::Nothing {
-            self.set(insn.rd, Reg::Rax);
-            return self.comparison_between(insn);
         }
         self.changed(insn, change);
         self.set(insn.rd, Reg::Rax);
@@ -222,27 +225,12 @@ impl Emitter<'_> {
         self.a.bind(clear);
     }
 
-    /// Compilers put the flags aside around a comparison of numbers that may be NaNs, which must
-    /// not raise any. If they are none, it raises none, and the flags need not be put back.
-    /// `read` is the instruction that has put them aside.
-    fn comparison_between(&mut self, read: &Insn) {
-        let following = self.steps.get(self.index + 1..self.index + 3);
-        let Some(&[comparison, restore]) = following else {
-            return;
-        };
-        let restores = restore.insn.op == Op::Csrrw
-            && restore.insn.imm as u16 == number::FFLAGS
-            && (restore.insn.rd, restore.insn.rs1) == (0, read.rd);
-        if !restores || comparison.insn.rd == read.rd || read.rd == 0 {
-            return;
-        }
-        self.index += 1;
-        if self.ordered_comparison(&comparison.insn) {
-            self.index += 1;
-            self.count_csr_access();
-        } else {
-            self.index -= 1;
-        }
+    /// `rd` becomes the flags. Leaves out what the counters count.
+    pub(super) fn read_float_flags(&mut self, rd: u8) {
+        self.a.stmxcsr(MXCSR);
+        self.load_float_state();
+        self.a.alu_ri(Alu::And, Width::W32, Reg::Rax, FFLAGS);
+        self.set(rd, Reg::Rax);
     }
 
     /// `rax` becomes what the host's flags in [`MXCSR`] are to the guest.

@@ -11,6 +11,7 @@ mod outside;
 mod patterns;
 mod places;
 mod pointers;
+mod quiet;
 mod returns;
 mod rewriting;
 mod rig;
