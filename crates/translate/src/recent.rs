@@ -4,7 +4,7 @@
 use crate::cache::Key;
 
 /// Places (direct-mapped).
-const PLACES: usize = 1 << 13;
+const PLACES: usize = 1 << 15;
 
 /// Keys with the far entries of their blocks.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct RecentCode {
 
 fn place(key: Key) -> usize {
     let offset = key.offset() >> 1;
-    (offset ^ offset >> 13) as usize % PLACES
+    (offset ^ offset >> 15) as usize % PLACES
 }
 
 impl RecentCode {

@@ -181,8 +181,9 @@ pub struct Space {
     shared: Option<Shared>,
     /// Large leaves that entries were cut from: a fence inside one is a fence on all of them.
     large: [Hull; 2],
-    /// Pages that jump targets lie in, by a hash.
-    jump_pages: [u64; JUMP_PAGES / 64],
+    /// Pages that jump targets lie in, by a hash, apart for each half of the address space: fences
+    /// of a program's pages leave the kernel's jumps alone.
+    jump_pages: [[u64; JUMP_PAGES / 64]; 2],
     /// Nothing was put in since it was last emptied.
     pages_empty: bool,
     jumps_empty: bool,
@@ -266,9 +267,14 @@ fn jump_slot(pc: u64) -> usize {
     ((pc >> 12 ^ pc) >> 1) as usize % JUMPS
 }
 
-fn jump_page(pc: u64) -> (usize, u64) {
+/// Which half of the address space this is in.
+fn half(va: u64) -> usize {
+    usize::from(va >> 63 != 0)
+}
+
+fn jump_page(pc: u64) -> (usize, usize, u64) {
     let hash = (pc / PAGE_SIZE) as usize % JUMP_PAGES;
-    (hash / 64, 1 << (hash % 64))
+    (half(pc), hash / 64, 1 << (hash % 64))
 }
 
 impl Shared {
@@ -292,7 +298,7 @@ impl Space {
             conditions,
             shared: Shared::new(shared),
             large: [Hull::default(); 2],
-            jump_pages: [0; JUMP_PAGES / 64],
+            jump_pages: [[0; JUMP_PAGES / 64]; 2],
             pages_empty: true,
             jumps_empty: true,
             jumps_backed: 0,
@@ -402,7 +408,7 @@ impl Space {
                 self.tables.jumps.fill(NO_JUMP);
             }
             self.jumps_used.clear();
-            self.jump_pages.fill(0);
+            self.jump_pages = [[0; JUMP_PAGES / 64]; 2];
             self.jumps_empty = true;
         }
     }
@@ -413,7 +419,7 @@ impl Space {
         if self.shared.is_none() && !self.conditions.is_in(asid) {
             return false;
         }
-        if self.large[usize::from(va.0 >> 63 != 0)].contains(va.0) {
+        if self.large[half(va.0)].contains(va.0) {
             self.forget();
             return true;
         }
@@ -422,8 +428,8 @@ impl Space {
         self.tables.load.tags[slot] = empty(slot);
         self.tables.store.tags[slot] = empty(slot);
         self.fetch[slot % FETCH_PAGES] = NO_FETCH;
-        let (word, bit) = jump_page(page);
-        if self.jump_pages[word] & bit != 0 {
+        let (half, word, bit) = jump_page(page);
+        if self.jump_pages[half][word] & bit != 0 {
             self.forget_jumps();
         }
         false
@@ -497,8 +503,8 @@ impl Space {
         if self.jumps_used.len() < LISTED {
             self.jumps_used.push(slot as u32);
         }
-        let (word, bit) = jump_page(pc);
-        self.jump_pages[word] |= bit;
+        let (half, word, bit) = jump_page(pc);
+        self.jump_pages[half][word] |= bit;
         self.jumps_empty = false;
         let part = 1 << (slot / CHUNK);
         if self.jumps_backed & part == 0 {
@@ -619,7 +625,7 @@ impl TranslationCache for SpaceCache<'_> {
         }
         if leaf_size > PAGE_SIZE && leaf_size != u64::MAX {
             let first = va & !(leaf_size - 1);
-            self.space.large[usize::from(va >> 63 != 0)].add(first, first | (leaf_size - 1));
+            self.space.large[half(va)].add(first, first | (leaf_size - 1));
         }
     }
 }

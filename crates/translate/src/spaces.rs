@@ -333,7 +333,7 @@ const _: () = assert!(MOST < 256);
 
 #[cfg(test)]
 mod tests {
-    use ringer_hart::Mode;
+    use ringer_hart::{GuestVirt, Mode};
 
     use super::*;
 
@@ -359,6 +359,22 @@ mod tests {
         }
         spaces.enter(&hart(Mode::U, 1));
         assert_eq!(spaces.current_mut().find_jump(0x1000), None);
+    }
+
+    #[test]
+    fn fences_of_a_programs_pages_leave_the_kernels_jumps() {
+        const KERNEL: u64 = 0xffff_ffff_8000_1000;
+        let mut spaces = Spaces::new(1).unwrap();
+        spaces.enter(&hart(Mode::S, 1));
+        spaces.current_mut().remember_jump(KERNEL, 1);
+        let fence = |va| AddressFence {
+            va: Some(GuestVirt(va)),
+            asid: None,
+        };
+        spaces.fence(fence(0x1000));
+        assert_eq!(spaces.current_mut().find_jump(KERNEL), Some(1));
+        spaces.fence(fence(KERNEL + 8));
+        assert_eq!(spaces.current_mut().find_jump(KERNEL), None);
     }
 
     #[test]
