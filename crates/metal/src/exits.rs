@@ -82,6 +82,9 @@ const NAMES: [&str; KINDS] = [
 #[derive(Clone, Debug)]
 pub struct Exits {
     by_kind: [u64; KINDS],
+    /// Instructions that the monitor took for exits of each kind.
+    cost: [u64; KINDS],
+    latest: usize,
     by_csr: Vec<(u16, u64)>,
 }
 
@@ -89,6 +92,8 @@ impl Default for Exits {
     fn default() -> Self {
         Self {
             by_kind: [0; KINDS],
+            cost: [0; KINDS],
+            latest: 0,
             by_csr: Vec::new(),
         }
     }
@@ -97,7 +102,8 @@ impl Default for Exits {
 impl Exits {
     /// Counts one.
     pub fn count(&mut self, why: Why) {
-        if let Some(count) = self.by_kind.get_mut(why.index()) {
+        self.latest = why.index();
+        if let Some(count) = self.by_kind.get_mut(self.latest) {
             *count += 1;
         }
         if let Why::Csr(number) = why {
@@ -108,10 +114,19 @@ impl Exits {
             }
         }
     }
+    /// The monitor took so many instructions for the exit counted last.
+    pub fn charge(&mut self, instructions: u64) {
+        if let Some(cost) = self.cost.get_mut(self.latest) {
+            *cost = cost.wrapping_add(instructions);
+        }
+    }
     /// Adds those of another hart.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.by_kind.iter_mut().zip(other.by_kind) {
             *count += more;
+        }
+        for (cost, more) in self.cost.iter_mut().zip(other.cost) {
+            *cost = cost.wrapping_add(more);
         }
         for (csr, more) in &other.by_csr {
             match self.by_csr.iter_mut().find(|(known, _)| known == csr) {
@@ -129,10 +144,11 @@ impl Exits {
 impl fmt::Display for Exits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {:>12} exits", self.total())?;
-        let mut kinds: Vec<_> = self.by_kind.iter().zip(NAMES).collect();
-        kinds.sort_by_key(|(count, _)| core::cmp::Reverse(**count));
-        for (count, name) in kinds.into_iter().filter(|(count, _)| **count > 0) {
-            writeln!(f, "  {count:>12} {name}")?;
+        let mut kinds: Vec<_> = (self.by_kind.iter().zip(self.cost).zip(NAMES)).collect();
+        kinds.sort_by_key(|((count, _), _)| core::cmp::Reverse(**count));
+        for ((count, cost), name) in kinds.into_iter().filter(|((count, _), _)| **count > 0) {
+            let each = cost / count;
+            writeln!(f, "  {count:>12} {name}, {each} instructions each")?;
             if name == NAMES[Why::Csr(0).index()] {
                 let mut csrs = self.by_csr.clone();
                 csrs.sort_by_key(|(_, count)| core::cmp::Reverse(*count));

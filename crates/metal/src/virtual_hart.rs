@@ -67,7 +67,9 @@ pub struct VirtualHart {
     float_loaded: bool,
     /// Whether they have changed there.
     float_dirty: bool,
-    /// Whether the root that the real hart translates by is the right one.
+    /// When its code left the real hart last in this slice, by `minstret`.
+    left: Option<u64>,
+    /// How its code can run now.
     root: Mapping,
 }
 
@@ -92,6 +94,7 @@ impl VirtualHart {
             cpu: None,
             float_loaded: false,
             float_dirty: false,
+            left: None,
             root: Mapping::Stepped,
         }
     }
@@ -154,6 +157,7 @@ impl VirtualHart {
         let board = &*guest.board;
         let id = self.hart.id;
         board.look_at_clock(id);
+        self.left = None;
         self.hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
         loop {
             if board.lines(id).has_requests() && self.hart.attend(board) {
@@ -225,8 +229,13 @@ impl VirtualHart {
             0
         };
         let before = csr::read!("minstret");
+        if let Some(left) = self.left.take() {
+            self.exits.charge(before.wrapping_sub(left));
+        }
         let trap = cpu.passage.enter(&mut self.hart, unit);
-        let retired = csr::read!("minstret").wrapping_sub(before);
+        let left = csr::read!("minstret");
+        self.left = Some(left);
+        let retired = left.wrapping_sub(before);
         self.hart.counts.retired = self.hart.counts.retired.wrapping_add(retired);
         if trap.status & mstatus::FS == mstatus::FS {
             // The guest has written a register: its own status says so too.
