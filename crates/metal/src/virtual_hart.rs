@@ -9,7 +9,7 @@ use ringer_hart::csr::mstatus;
 use ringer_hart::hart::Effects;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestVirt, Hart, Privilege};
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege};
 use ringer_isa::{Insn, Op, decode};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
@@ -24,6 +24,8 @@ use crate::monitor::Monitor;
 
 /// Roots of shadow tables that a virtual hart keeps.
 pub const ROOTS: usize = 32;
+/// Decoded instructions that are remembered; a power of two.
+const DECODED: usize = 64;
 /// Instructions in a row that the definition executes before the clock is looked at again.
 const STEPS: u32 = 256;
 
@@ -71,6 +73,38 @@ pub struct VirtualHart {
     left: Option<u64>,
     /// How its code can run now.
     root: Mapping,
+    /// What that was found out for; `None` if it may have changed since.
+    mapped: Option<Conditions>,
+    /// The page that the last emulated instruction came from, and its offset in RAM, while the
+    /// mapping stays.
+    code: Option<(u64, u64)>,
+    /// Instructions emulated lately, by their encodings.
+    decoded: [Insn; DECODED],
+}
+
+/// What decides, beside the tables themselves, by which root a virtual hart's code runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Conditions {
+    privilege: Privilege,
+    satp: u64,
+    status: u64,
+}
+
+impl Conditions {
+    fn of(hart: &Hart) -> Self {
+        const STATUS: u64 = mstatus::SUM | mstatus::MXR | mstatus::MPRV;
+        let status = hart.csrs.mstatus;
+        let mpp = if status & mstatus::MPRV != 0 {
+            mstatus::MPP
+        } else {
+            0
+        };
+        Self {
+            privilege: hart.mode.privilege,
+            satp: hart.csrs.satp,
+            status: status & (STATUS | mpp),
+        }
+    }
 }
 
 /// How the virtual hart's code can run.
@@ -96,6 +130,9 @@ impl VirtualHart {
             float_dirty: false,
             left: None,
             root: Mapping::Stepped,
+            mapped: None,
+            code: None,
+            decoded: [Insn::new(Op::Addi); DECODED],
         }
     }
 
@@ -159,6 +196,8 @@ impl VirtualHart {
         board.look_at_clock(id);
         self.left = None;
         self.hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
+        // Another virtual hart may have run here meanwhile.
+        self.mapped = None;
         loop {
             if board.lines(id).has_requests() && self.hart.attend(board) {
                 return Exit::Yield;
@@ -180,30 +219,49 @@ impl VirtualHart {
     }
 
     fn act_on_effects(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) {
-        let board = &*guest.board;
-        let hart = &mut self.hart;
-        let effects = hart.take_effects();
+        let effects = self.hart.take_effects();
         if effects.contains(Effects::FENCE_I) {
             csr::fence_i();
         }
         if effects.contains(Effects::FLUSH_TLB) {
             self.shadow.flush();
+            self.mapped = None;
         } else if effects.contains(Effects::FENCE_VMA) {
-            self.shadow.fence(hart.fence);
+            self.shadow.fence(self.hart.fence);
+            self.mapped = None;
         }
         if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
-            // The real timer stands for the virtual ones. A virtual one that has risen needs no
-            // real one: it is taken as soon as the guest allows it, and that traps.
-            let alarm = hart.next_timer(board);
-            let ahead = alarm.filter(|ticks| *ticks > board.recent_time(hart.id));
-            let deadline = ahead.map_or(until, |ticks| until.min(guest.clock.real_time_of(ticks)));
-            if cpu.set_timer(monitor, deadline) {
-                board.look_at_clock(hart.id);
-            }
-            hart.take_interrupt(board);
-            hart.effects.remove(Effects::CONTEXT);
+            self.sample_interrupts(monitor, guest, cpu, until);
         }
-        self.root = match self.shadow.enter(hart, board) {
+        let conditions = Conditions::of(&self.hart);
+        if self.mapped != Some(conditions) {
+            self.mapped = Some(conditions);
+            self.map(guest, cpu);
+        }
+    }
+
+    /// Takes an interrupt that can be taken, and sets the real timer for the next one.
+    fn sample_interrupts(&mut self, monitor: &Monitor, guest: &Guest, cpu: &mut Cpu, until: u64) {
+        let board = &*guest.board;
+        let hart = &mut self.hart;
+        // The real timer stands for the virtual ones. A virtual one that has risen needs no
+        // real one: it is taken as soon as the guest allows it, and that traps.
+        let alarm = hart.next_timer(board);
+        let ahead = alarm.filter(|ticks| *ticks > board.recent_time(hart.id));
+        let deadline = ahead.map_or(until, |ticks| until.min(guest.clock.real_time_of(ticks)));
+        if cpu.set_timer(monitor, deadline) {
+            board.look_at_clock(hart.id);
+        }
+        hart.take_interrupt(board);
+        // Its change of context is heeded behind this.
+        hart.effects.remove(Effects::CONTEXT);
+    }
+
+    /// Lets the real hart translate, and allow, as the virtual one does now.
+    fn map(&mut self, guest: &Guest, cpu: &mut Cpu) {
+        let hart = &self.hart;
+        self.code = None;
+        self.root = match self.shadow.enter(hart, &*guest.board) {
             Some(root) => {
                 cpu.set_root(self.number, root);
                 Mapping::Direct
@@ -347,18 +405,32 @@ impl VirtualHart {
     }
 
     /// The instruction at `pc`, if it lies where the real hart has just executed it.
-    fn fetch(&self, board: &Board) -> Option<Insn> {
-        let cache = self.shadow.live_root();
-        let parcel = |va| {
-            let offset = cache.find(Access::Fetch, va, 2)?;
-            board.ram().load_at::<u16>(offset).map(u32::from)
-        };
-        let low = parcel(self.hart.pc)?;
+    fn fetch(&mut self, board: &Board) -> Option<Insn> {
+        let pc = self.hart.pc;
+        let low = self.parcel(board, pc)?;
         let bits = match ringer_isa::length(low as u16) {
             2 => low,
-            _ => low | parcel(self.hart.pc.wrapping_add(2))? << 16,
+            _ => low | self.parcel(board, pc.wrapping_add(2))? << 16,
         };
-        decode(bits)
+        let known = &mut self.decoded[bits as usize >> 7 & (DECODED - 1)];
+        if known.bits != bits {
+            *known = decode(bits)?;
+        }
+        Some(*known)
+    }
+
+    fn parcel(&mut self, board: &Board, va: u64) -> Option<u32> {
+        let page = va & !(PAGE_SIZE - 1);
+        let offset = match self.code {
+            Some((known, offset)) if known == page => offset,
+            _ => {
+                let offset = self.shadow.live_root().find(Access::Fetch, page, 1)?;
+                self.code = Some((page, offset));
+                offset
+            }
+        };
+        let parcel = board.ram().load_at::<u16>(offset + (va - page));
+        parcel.map(u32::from)
     }
 
     /// One instruction, by the definition.
