@@ -82,6 +82,8 @@ pub struct Cpu {
     pub abilities: Abilities,
     /// The way in and out.
     pub passage: Passage,
+    /// Instructions that the passage takes itself.
+    pub passage_cost: u64,
     satp: u64,
     counters: u64,
     cache_blocks: u64,
@@ -92,20 +94,23 @@ pub struct Cpu {
 impl Cpu {
     /// The hart with this number, made ready to run guests.
     pub fn new(index: usize, hart: usize) -> Self {
+        let passage = Passage::default();
+        // Everything traps to the monitor.
+        csr::write!("medeleg", 0);
+        csr::write!("mideleg", 0);
         let cpu = Self {
             index,
             hart,
             abilities: Abilities::find(),
-            passage: Passage::default(),
+            passage_cost: passage.measure(),
+            passage,
             satp: 0,
             counters: 0,
             cache_blocks: 0,
             timer: 0,
             guest: None,
         };
-        // Everything traps to the monitor; guests read no counter before they may.
-        csr::write!("medeleg", 0);
-        csr::write!("mideleg", 0);
+        // Guests read no counter before they may.
         csr::write!("mcounteren", 0);
         csr::write!("scounteren", 0);
         csr::write!("menvcfg", 0);

@@ -107,8 +107,16 @@ impl Exits {
             *count += 1;
         }
         if let Why::Csr(number) = why {
-            match self.by_csr.iter_mut().find(|(csr, _)| *csr == number) {
-                Some((_, count)) => *count += 1,
+            match self.by_csr.iter().position(|(csr, _)| *csr == number) {
+                Some(index) => {
+                    if let Some((_, count)) = self.by_csr.get_mut(index) {
+                        *count += 1;
+                    }
+                    // The busiest come to the front, and are found at once.
+                    if index > 0 {
+                        self.by_csr.swap(index - 1, index);
+                    }
+                }
                 // There are 4096 CSRs, so this ends.
                 None => self.by_csr.push((number, 1)),
             }

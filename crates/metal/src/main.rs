@@ -24,6 +24,8 @@ mod network;
 #[cfg(target_os = "none")]
 mod prompt;
 #[cfg(target_os = "none")]
+mod run_ahead;
+#[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]
 mod virtual_hart;

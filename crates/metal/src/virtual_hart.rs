@@ -21,6 +21,7 @@ use crate::guest::Guest;
 use crate::hardware::passage::Trap;
 use crate::hardware::{csr, float};
 use crate::monitor::Monitor;
+use crate::run_ahead::RunAhead;
 
 /// Roots of shadow tables that a virtual hart keeps.
 pub const ROOTS: usize = 32;
@@ -63,6 +64,8 @@ pub struct VirtualHart {
     pub shadow: Shadow,
     /// What brought it back here.
     pub exits: Exits,
+    /// Where traps are close together.
+    pub ahead: RunAhead,
     /// The real hart that ran it last.
     cpu: Option<usize>,
     /// Whether the floating-point registers are in the real hart.
@@ -125,6 +128,7 @@ impl VirtualHart {
             activity: Activity::Running,
             shadow,
             exits: Exits::default(),
+            ahead: RunAhead::default(),
             cpu: None,
             float_loaded: false,
             float_dirty: false,
@@ -209,6 +213,7 @@ impl VirtualHart {
                 return Exit::Budget;
             }
             let exit = match self.root {
+                Mapping::Direct if self.ahead.goes_on() => self.run_ahead(board),
                 Mapping::Direct => self.run_directly(monitor, guest, cpu, until),
                 Mapping::Stepped => self.run_stepped(monitor, board, until),
             };
@@ -286,14 +291,13 @@ impl VirtualHart {
         } else {
             0
         };
-        let before = csr::read!("minstret");
-        if let Some(left) = self.left.take() {
-            self.exits.charge(before.wrapping_sub(left));
-        }
         let trap = cpu.passage.enter(&mut self.hart, unit);
-        let left = csr::read!("minstret");
-        self.left = Some(left);
-        let retired = left.wrapping_sub(before);
+        if let Some(left) = self.left.replace(trap.left) {
+            self.exits.charge(trap.entered.wrapping_sub(left));
+        }
+        let counted = trap.left.wrapping_sub(trap.entered);
+        let retired = counted.saturating_sub(cpu.passage_cost);
+        self.ahead.trapped(self.hart.pc, retired);
         self.hart.counts.retired = self.hart.counts.retired.wrapping_add(retired);
         if trap.status & mstatus::FS == mstatus::FS {
             // The guest has written a register: its own status says so too.
@@ -335,6 +339,7 @@ impl VirtualHart {
                     _ => Why::Device,
                 };
                 self.exits.count(why);
+                self.ahead.forget();
                 cpu.take_interrupts(monitor);
                 if why == Why::Timer {
                     board.look_at_clock(self.hart.id);
@@ -454,6 +459,24 @@ impl VirtualHart {
         (monitor.platform.timer.now() >= until).then_some(Exit::Budget)
     }
 
+    /// One instruction on the way to the next trap, which is close.
+    fn run_ahead(&mut self, board: &Board) -> Option<Exit> {
+        let pc = self.hart.pc;
+        match self.fetch(board) {
+            Some(insn) if !uses_float(&insn) => {
+                if traps(&insn) {
+                    self.ahead.met(pc);
+                }
+                let mut cache = self.shadow.live_root();
+                self.hart.execute_at_pc(board, &mut cache, &insn)
+            }
+            _ => {
+                self.ahead.forget();
+                None
+            }
+        }
+    }
+
     /// Takes the floating-point registers out of the real hart.
     fn put_float_away(&mut self) {
         if core::mem::take(&mut self.float_dirty) {
@@ -499,6 +522,11 @@ fn uses_float(insn: &Insn) -> bool {
         }
         _ => insn.bits & 3 != 1 && matches!(insn.bits >> 13 & 7, 1 | 5),
     }
+}
+
+/// Whether the real hart does not execute this in U-mode.
+fn traps(insn: &Insn) -> bool {
+    matches!(insn.op, Op::Ecall | Op::Ebreak) || why(insn) != Why::Instruction
 }
 
 /// What an emulated instruction counts as.

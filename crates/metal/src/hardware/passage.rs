@@ -36,7 +36,15 @@ pub struct Trap {
     pub value: u64,
     /// `mstatus` as the guest left it.
     pub status: u64,
+    /// `minstret` just before the guest came in.
+    pub entered: u64,
+    /// `minstret` just after it has left.
+    pub left: u64,
 }
+
+/// A program that leaves at once, however it is mapped and protected.
+#[unsafe(link_section = ".rodata")]
+static ECALL: u32 = 0x73;
 
 impl Passage {
     /// Lets `hart`'s code run on the real hart, in U-mode, until it traps. `satp` and the other
@@ -48,16 +56,27 @@ impl Passage {
         // MPP = U. Interrupts for the monitor are taken in U-mode whatever MIE says; `wfi`
         // traps at once (TW), and so do the supervisor's instructions in U-mode.
         csr::write!("mstatus", mstatus::TW | float);
+        let entered = csr::read!("minstret");
         // SAFETY: the guest reaches only what its page tables map, and PMP keeps it out of the
         // monitor. trap.s brings back every register that Rust wants preserved, and writes
         // nothing but this frame and the hart's registers.
         unsafe { enter_guest(hart.x.as_mut_ptr(), self.0.get()) };
+        let left = csr::read!("minstret");
         hart.pc = csr::read!("mepc");
         Trap {
             cause: csr::read!("mcause"),
             value: csr::read!("mtval"),
             status: csr::read!("mstatus"),
+            entered,
+            left,
         }
+    }
+
+    /// How many instructions of the way in and out are counted with the guest's own.
+    pub fn measure(&self) -> u64 {
+        let mut hart = Hart::new(0, &raw const ECALL as u64);
+        let trap = self.enter(&mut hart, 0);
+        trap.left.wrapping_sub(trap.entered)
     }
 }
 

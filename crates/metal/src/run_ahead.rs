@@ -1,0 +1,112 @@
+//! Where privileged instructions stand close together, as around a kernel's locks, it takes less
+//! to execute the few ordinary ones between them by the definition than to let the real hart do
+//! that and trap again. How close they stand is learnt from how far it was the last time.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+/// The next trap is close if it comes within so many instructions.
+const CLOSE: u64 = 6;
+/// Instructions executed in a row at most: then the real hart has its turn, and with it the real
+/// interrupts.
+const MOST: u64 = 200;
+/// Places of traps that are remembered, a power of two.
+const PLACES: usize = 512;
+
+/// How far it was from one trap to the next.
+#[derive(Clone, Copy, Default)]
+struct Distance {
+    pc: u64,
+    instructions: u64,
+}
+
+/// What is known of the distances between traps.
+pub struct RunAhead {
+    distances: Box<[Distance]>,
+    /// Where the last trap was, if the next one follows from it.
+    from: Option<u64>,
+    /// Instructions executed by the definition since then.
+    since: u64,
+    /// Instructions that it may execute further.
+    left: u64,
+    /// Instructions that it may execute before the real hart has its turn.
+    turn: u64,
+    /// Instructions executed by the definition in all.
+    pub instructions: u64,
+}
+
+impl Default for RunAhead {
+    fn default() -> Self {
+        Self {
+            distances: vec![Distance::default(); PLACES].into_boxed_slice(),
+            from: None,
+            since: 0,
+            left: 0,
+            turn: 0,
+            instructions: 0,
+        }
+    }
+}
+
+impl RunAhead {
+    fn place(&mut self, pc: u64) -> &mut Distance {
+        let index = (pc >> 1 ^ pc >> 10) as usize & (PLACES - 1);
+        &mut self.distances[index]
+    }
+
+    fn learn(&mut self, instructions: u64) {
+        if let Some(pc) = self.from {
+            *self.place(pc) = Distance { pc, instructions };
+        }
+    }
+
+    /// The real hart trapped at `pc`, after so many instructions of the guest.
+    pub fn trapped(&mut self, pc: u64, instructions: u64) {
+        self.learn(instructions);
+        self.turn = MOST;
+        self.expect(pc);
+    }
+
+    /// The instruction just executed, at `pc`, would have trapped.
+    pub fn met(&mut self, pc: u64) {
+        self.learn(self.since);
+        self.expect(pc);
+    }
+
+    /// Looks up how far the next one is.
+    fn expect(&mut self, pc: u64) {
+        self.from = Some(pc);
+        self.since = 0;
+        let known = *self.place(pc);
+        self.left = if known.pc == pc && known.instructions <= CLOSE {
+            // One more: the one that traps.
+            (known.instructions + 1).min(self.turn)
+        } else {
+            0
+        };
+    }
+
+    /// What comes next has nothing to do with the last trap.
+    pub fn forget(&mut self) {
+        self.from = None;
+        self.left = 0;
+    }
+
+    /// Whether the definition executes the next instruction; counts it.
+    pub fn goes_on(&mut self) -> bool {
+        if self.left == 0 {
+            if self.since > 0 {
+                // The next trap did not come where it was expected.
+                self.learn(u64::MAX);
+                self.forget();
+                self.since = 0;
+            }
+            return false;
+        }
+        self.left -= 1;
+        self.turn -= 1;
+        self.since += 1;
+        self.instructions += 1;
+        true
+    }
+}
