@@ -220,52 +220,10 @@ impl Assembler {
         self.in_opcode(false, 0x50, Rex::Spare, s);
     }
 
-    /// Push of eight bytes from memory.
-    #[inline]
-    pub fn push_m(&mut self, s: Mem) {
-        self.legacy(Opcode::plain(0xff), Rex::Spare, 6, s, Immediate::None);
-    }
-
-    /// Push of a constant, sign-extended to eight bytes.
-    #[inline]
-    pub fn push_i(&mut self, value: i32) {
-        self.emit(|w| match i8::try_from(value) {
-            Ok(short) => {
-                w.byte(0x6a);
-                w.byte(short as u8);
-            }
-            Err(_) => {
-                w.byte(0x68);
-                w.word(value);
-            }
-        });
-    }
-
     /// Pop into a register.
     #[inline]
     pub fn pop_r(&mut self, d: Reg) {
         self.in_opcode(false, 0x58, Rex::Spare, d);
-    }
-
-    /// Pop into memory. An address by `rsp` is that after the pop.
-    #[inline]
-    pub fn pop_m(&mut self, d: Mem) {
-        self.legacy(Opcode::plain(0x8f), Rex::Spare, 0, d, Immediate::None);
-    }
-
-    /// Breakpoint.
-    #[inline]
-    pub fn int3(&mut self) {
-        self.emit(|w| w.byte(0xcc));
-    }
-
-    /// An instruction that is certainly illegal.
-    #[inline]
-    pub fn ud2(&mut self) {
-        self.emit(|w| {
-            w.byte(0x0f);
-            w.byte(0x0b);
-        });
     }
 
     /// `len` bytes that do nothing, in as few instructions as possible.

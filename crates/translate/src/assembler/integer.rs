@@ -238,18 +238,6 @@ impl Assembler {
         self.alu_mi8(Alu::Cmp, a, value as u8);
     }
 
-    /// `d |= value`, a byte in memory
-    #[inline]
-    pub fn or_mi8(&mut self, d: Mem, value: u8) {
-        self.alu_mi8(Alu::Or, d, value);
-    }
-
-    /// `d &= value`, a byte in memory
-    #[inline]
-    pub fn and_mi8(&mut self, d: Mem, value: u8) {
-        self.alu_mi8(Alu::And, d, value);
-    }
-
     /// Sets the flags by the conjunction with a byte in memory.
     #[inline]
     pub fn test_mi8(&mut self, a: Mem, value: u8) {
@@ -290,18 +278,6 @@ impl Assembler {
     #[inline]
     pub fn imul_rm(&mut self, width: Width, d: Reg, s: Mem) {
         self.legacy(Opcode::m0f(0xaf), width, d.number(), s, Immediate::None);
-    }
-
-    /// `d = s * value`
-    #[inline]
-    pub fn imul_rri(&mut self, width: Width, d: Reg, s: Reg, value: i32) {
-        match short(value) {
-            Some(immediate) => self.legacy(Opcode::plain(0x6b), width, d.number(), s, immediate),
-            None => {
-                let immediate = Immediate::Word(value);
-                self.legacy(Opcode::plain(0x69), width, d.number(), s, immediate);
-            }
-        }
     }
 
     /// Extends the sign of `rax` into `rdx`.

@@ -58,12 +58,6 @@ impl Assembler {
         self.sse(Opcode::m0f(op as u8).with(scalar(precision)), d, s);
     }
 
-    /// `d = d op s`, from memory
-    #[inline]
-    pub fn float_rm(&mut self, op: FloatOp, precision: Precision, d: Xmm, s: Mem) {
-        self.sse(Opcode::m0f(op as u8).with(scalar(precision)), d, s);
-    }
-
     /// `d = a op b` (AVX); for `Sqrt`, `d = sqrt(b)`. The rest of `d` comes from `a`.
     #[inline]
     pub fn vfloat_rrr(&mut self, op: FloatOp, precision: Precision, d: Xmm, a: Xmm, b: Xmm) {
@@ -71,22 +65,9 @@ impl Assembler {
         self.vex(opcode, false, d.0, a.0, b, Immediate::None);
     }
 
-    /// The same from memory.
-    #[inline]
-    pub fn vfloat_rrm(&mut self, op: FloatOp, precision: Precision, d: Xmm, a: Xmm, b: Mem) {
-        let opcode = Opcode::m0f(op as u8).with(scalar(precision));
-        self.vex(opcode, false, d.0, a.0, b, Immediate::None);
-    }
-
     /// Fused multiplication and addition (FMA3).
     #[inline]
     pub fn fused_rrr(&mut self, op: Fused, precision: Precision, d: Xmm, a: Xmm, b: Xmm) {
-        self.fused(op, precision, d, a, b);
-    }
-
-    /// The same from memory.
-    #[inline]
-    pub fn fused_rrm(&mut self, op: Fused, precision: Precision, d: Xmm, a: Xmm, b: Mem) {
         self.fused(op, precision, d, a, b);
     }
 
@@ -103,21 +84,9 @@ impl Assembler {
         self.sse(Opcode::m0f(0x2e).with(packed(precision)), a, b);
     }
 
-    /// The same with memory.
-    #[inline]
-    pub fn ucomis_m(&mut self, precision: Precision, a: Xmm, b: Mem) {
-        self.sse(Opcode::m0f(0x2e).with(packed(precision)), a, b);
-    }
-
     /// Compares; all NaNs are invalid.
     #[inline]
     pub fn comis(&mut self, precision: Precision, a: Xmm, b: Xmm) {
-        self.sse(Opcode::m0f(0x2f).with(packed(precision)), a, b);
-    }
-
-    /// The same with memory.
-    #[inline]
-    pub fn comis_m(&mut self, precision: Precision, a: Xmm, b: Mem) {
         self.sse(Opcode::m0f(0x2f).with(packed(precision)), a, b);
     }
 
@@ -201,40 +170,10 @@ impl Assembler {
         self.sse(Opcode::m0f(op as u8), d, s);
     }
 
-    /// `d = d op s`, 16 aligned bytes from memory
-    #[inline]
-    pub fn bitwise_rm(&mut self, op: Bitwise, d: Xmm, s: Mem) {
-        self.sse(Opcode::m0f(op as u8), d, s);
-    }
-
     /// Each byte of `d` becomes all ones if it equals that of `s`, else zero.
     #[inline]
     pub fn pcmpeqb(&mut self, d: Xmm, s: Xmm) {
         self.sse(Opcode::m0f(0x74).with(Prefix::P66), d, s);
-    }
-
-    /// Each 32 bits of `d` become all ones if they equal those of `s`, else all zeros.
-    #[inline]
-    pub fn pcmpeqd(&mut self, d: Xmm, s: Xmm) {
-        self.sse(Opcode::m0f(0x76).with(Prefix::P66), d, s);
-    }
-
-    /// Shifts each half of the register to the left.
-    #[inline]
-    pub fn psllq_i(&mut self, d: Xmm, count: u8) {
-        self.shift_halves(6, d, count);
-    }
-
-    /// Shifts each half of the register to the right; zeros come in.
-    #[inline]
-    pub fn psrlq_i(&mut self, d: Xmm, count: u8) {
-        self.shift_halves(2, d, count);
-    }
-
-    #[inline]
-    fn shift_halves(&mut self, extension: u8, d: Xmm, count: u8) {
-        let opcode = Opcode::m0f(0x73).with(Prefix::P66);
-        self.legacy(opcode, Rex::Spare, extension, d, Immediate::Byte(count));
     }
 
     /// Stores the floating-point control and status register.

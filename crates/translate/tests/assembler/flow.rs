@@ -1,10 +1,10 @@
 //! Jumps, calls, labels, the stack, and padding.
 
-use iced_x86::{Mnemonic, OpKind};
+use iced_x86::Mnemonic;
 use ringer_translate::assembler::{Alu, Assembler, Cell, Cond, Reg, Width};
 
 use crate::integer::CONDS;
-use crate::{ADDRESS, Checker, IMMEDIATES, decoded, part, place, some_places};
+use crate::{ADDRESS, Checker, decoded, part, place, some_places};
 
 /// Assembles code; yields its bytes.
 fn assembled(write: impl FnOnce(&mut Assembler)) -> Vec<u8> {
@@ -243,28 +243,6 @@ fn the_stack() {
         checker.is(&format!("push {register}"), |a| a.push_r(r));
         checker.is(&format!("pop {register}"), |a| a.pop_r(r));
     }
-    for mem in some_places() {
-        let operand = place(Cell::D, mem);
-        checker.is(&format!("push {operand}"), |a| a.push_m(mem));
-        checker.is(&format!("pop {operand}"), |a| a.pop_m(mem));
-    }
-    for value in IMMEDIATES {
-        let len = checker.is(&format!("push {value}"), |a| a.push_i(value));
-        assert_eq!(len, if i8::try_from(value).is_ok() { 2 } else { 5 });
-        let code = assembled(|a| a.push_i(value));
-        let kind = decoded(&code, ADDRESS)[0].op0_kind();
-        assert!(matches!(
-            kind,
-            OpKind::Immediate8to64 | OpKind::Immediate32to64
-        ));
-    }
-}
-
-#[test]
-fn traps() {
-    let mut checker = Checker::new();
-    checker.is("int3", Assembler::int3);
-    checker.is("ud2", Assembler::ud2);
 }
 
 #[test]

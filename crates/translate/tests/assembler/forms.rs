@@ -4,7 +4,7 @@ use ringer_translate::assembler::{
     Alu, Assembler, Cell, Cond, FloatOp, Mem, Precision, Reg, Scale, Width, Xmm,
 };
 
-use crate::{Checker, address, all_places, place, xmm};
+use crate::{Checker, address, all_places, place};
 
 #[test]
 fn every_address_in_the_legacy_form() {
@@ -26,18 +26,6 @@ fn every_address_before_an_immediate() {
     for mem in all_places() {
         let expected = format!("mov {}, 305419896", place(Cell::W, mem));
         checker.is(&expected, |a| a.mov_mi(Width::W32, mem, 0x1234_5678));
-    }
-}
-
-#[test]
-fn every_address_in_the_vex_form() {
-    let mut checker = Checker::new();
-    for (n, mem) in all_places().into_iter().enumerate() {
-        let (d, s) = (Xmm((n % 16) as u8), Xmm((n / 16 % 16) as u8));
-        let expected = format!("vaddsd {}, {}, {}", xmm(d), xmm(s), place(Cell::D, mem));
-        checker.is(&expected, |a| {
-            a.vfloat_rrm(FloatOp::Add, Precision::Double, d, s, mem);
-        });
     }
 }
 

@@ -227,10 +227,6 @@ fn bytes_in_memory() {
             checker.is(&format!("test {operand}, {signed}"), |a| {
                 a.test_mi8(mem, value);
             });
-            checker.is(&format!("or {operand}, {signed}"), |a| a.or_mi8(mem, value));
-            checker.is(&format!("and {operand}, {signed}"), |a| {
-                a.and_mi8(mem, value);
-            });
         }
     }
 }
@@ -290,15 +286,6 @@ fn one_operand() {
 fn products() {
     two_registers("imul", |a, width, d, s| a.imul_rr(width, d, s));
     register_and_memory("imul", |a, width, d, s| a.imul_rm(width, d, s));
-    let mut checker = Checker::new();
-    for width in WIDTHS {
-        for (d, s) in pairs() {
-            for value in IMMEDIATES {
-                let expected = format!("imul {}, {}, {value}", name(width, d), name(width, s));
-                checker.is(&expected, |a| a.imul_rri(width, d, s, value));
-            }
-        }
-    }
 }
 
 #[test]

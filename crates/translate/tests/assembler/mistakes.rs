@@ -1,8 +1,6 @@
 //! What cannot be assembled is reported, and an assembler can be used again afterwards.
 
-use ringer_translate::assembler::{
-    AssembleError, Assembler, Cond, FloatOp, Mem, Precision, Reg, Scale, Shift, Width, Xmm,
-};
+use ringer_translate::assembler::{AssembleError, Assembler, Cond, Mem, Reg, Scale, Shift, Width};
 
 use crate::ADDRESS;
 
@@ -97,9 +95,6 @@ fn the_stack_pointer_as_an_index() {
     let mem = Mem::indexed(Reg::Rax, Reg::Rsp, Scale::X1, 0);
     let expected = Err(AssembleError::StackPointerAsIndex);
     assert_eq!(outcome(|a| a.mov_rm(Width::W64, Reg::Rax, mem)), expected);
-    let (op, precision) = (FloatOp::Add, Precision::Single);
-    let vex = outcome(|a| a.vfloat_rrm(op, precision, Xmm(0), Xmm(0), mem));
-    assert_eq!(vex, expected);
 }
 
 #[test]

@@ -100,77 +100,54 @@ fn moves_between_the_files() {
 
 #[test]
 fn arithmetic() {
-    for (precision, letter, cell) in PRECISIONS {
+    for (precision, letter, _) in PRECISIONS {
         for (op, mnemonic) in OPERATIONS {
             let mnemonic = format!("{mnemonic}s{letter}");
             two_registers(&mnemonic, |a, d, s| a.float_rr(op, precision, d, s));
-            let operand = |mem| place(cell, mem);
-            register_and_memory(&mnemonic, operand, |a, d, s| {
-                a.float_rm(op, precision, d, s)
-            });
         }
     }
 }
 
-/// Instructions of three operands, the last of which may be in memory.
-fn three_operands(
-    mnemonic: &str,
-    cell: Cell,
-    registers: impl Fn(&mut Assembler, Xmm, Xmm, Xmm),
-    memory: impl Fn(&mut Assembler, Xmm, Xmm, Mem),
-) {
+/// Instructions of three operands.
+fn three_operands(mnemonic: &str, registers: impl Fn(&mut Assembler, Xmm, Xmm, Xmm)) {
     let mut checker = Checker::new();
     for (d, s) in xmm_pairs() {
         let start = format!("{mnemonic} {}, {}", xmm(d), xmm(s));
         for b in xmms() {
             checker.is(&format!("{start}, {}", xmm(b)), |a| registers(a, d, s, b));
         }
-        for mem in some_places().into_iter().step_by(7) {
-            checker.is(&format!("{start}, {}", place(cell, mem)), |a| {
-                memory(a, d, s, mem);
+    }
+}
+
+#[test]
+fn arithmetic_of_three_operands() {
+    for (precision, letter, _) in PRECISIONS {
+        for (op, mnemonic) in OPERATIONS {
+            three_operands(&format!("v{mnemonic}s{letter}"), |a, d, s, b| {
+                a.vfloat_rrr(op, precision, d, s, b)
             });
         }
     }
 }
 
 #[test]
-fn arithmetic_of_three_operands() {
-    for (precision, letter, cell) in PRECISIONS {
-        for (op, mnemonic) in OPERATIONS {
-            three_operands(
-                &format!("v{mnemonic}s{letter}"),
-                cell,
-                |a, d, s, b| a.vfloat_rrr(op, precision, d, s, b),
-                |a, d, s, b| a.vfloat_rrm(op, precision, d, s, b),
-            );
-        }
-    }
-}
-
-#[test]
 fn fused_arithmetic() {
-    for (precision, letter, cell) in PRECISIONS {
+    for (precision, letter, _) in PRECISIONS {
         for (op, mnemonic) in FUSED {
-            three_operands(
-                &format!("vf{mnemonic}s{letter}"),
-                cell,
-                |a, d, s, b| a.fused_rrr(op, precision, d, s, b),
-                |a, d, s, b| a.fused_rrm(op, precision, d, s, b),
-            );
+            three_operands(&format!("vf{mnemonic}s{letter}"), |a, d, s, b| {
+                a.fused_rrr(op, precision, d, s, b)
+            });
         }
     }
 }
 
 #[test]
 fn comparisons() {
-    for (precision, letter, cell) in PRECISIONS {
-        let operand = |mem| place(cell, mem);
+    for (precision, letter, _) in PRECISIONS {
         let quiet = format!("ucomis{letter}");
         two_registers(&quiet, |a, d, s| a.ucomis(precision, d, s));
-        register_and_memory(&quiet, operand, |a, d, s| a.ucomis_m(precision, d, s));
         let signalling = format!("comis{letter}");
         two_registers(&signalling, |a, d, s| a.comis(precision, d, s));
-        register_and_memory(&signalling, operand, |a, d, s| a.comis_m(precision, d, s));
     }
 }
 
@@ -225,22 +202,8 @@ fn logic_on_whole_registers() {
         (Bitwise::Xor, "xorps"),
     ] {
         two_registers(mnemonic, |a, d, s| a.bitwise_rr(op, d, s));
-        let operand = |mem| place(Cell::B, mem).replace("byte", "xmmword");
-        register_and_memory(mnemonic, operand, |a, d, s| a.bitwise_rm(op, d, s));
     }
     two_registers("pcmpeqb", Assembler::pcmpeqb);
-    two_registers("pcmpeqd", Assembler::pcmpeqd);
-    let mut checker = Checker::new();
-    for x in xmms() {
-        for count in 0..=64 {
-            checker.is(&format!("psllq {}, {count}", xmm(x)), |a| {
-                a.psllq_i(x, count);
-            });
-            checker.is(&format!("psrlq {}, {count}", xmm(x)), |a| {
-                a.psrlq_i(x, count);
-            });
-        }
-    }
 }
 
 #[test]
