@@ -1,6 +1,10 @@
 //! What a hart implements, by the names that device trees use. Advertised to guests as it is:
 //! nothing may stand here that does not work.
 
+use alloc::string::String;
+
+use crate::csr::satp;
+
 /// The base instruction set.
 pub const BASE: &str = "rv64i";
 
@@ -50,24 +54,114 @@ pub const EXTENSIONS: &[&str] = &[
     "svvptc",
 ];
 
-/// The deprecated one-string form: single letters joined, the rest behind underscores.
-pub fn isa_string() -> alloc::string::String {
-    let mut string = alloc::string::String::from("rv64");
-    for extension in EXTENSIONS {
-        if extension.len() > 1 {
-            string.push('_');
+/// The largest scheme of page tables that `satp` takes; it takes all smaller ones too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(u8)]
+pub enum Paging {
+    /// Three levels.
+    Sv39 = 3,
+    /// Four levels.
+    Sv48 = 4,
+    /// Five levels.
+    #[default]
+    Sv57 = 5,
+}
+
+impl Paging {
+    /// By its number of levels.
+    pub const fn from_levels(levels: u8) -> Option<Self> {
+        match levels {
+            3 => Some(Self::Sv39),
+            4 => Some(Self::Sv48),
+            5 => Some(Self::Sv57),
+            _ => None,
         }
-        string.push_str(extension);
     }
-    string
+    /// As device trees name it (`mmu-type`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sv39 => "riscv,sv39",
+            Self::Sv48 => "riscv,sv48",
+            Self::Sv57 => "riscv,sv57",
+        }
+    }
+    /// Whether `satp` takes this mode.
+    pub const fn takes(self, mode: u64) -> bool {
+        match mode {
+            satp::MODE_BARE | satp::MODE_SV39 => true,
+            satp::MODE_SV48 => self as u8 >= Self::Sv48 as u8,
+            satp::MODE_SV57 => self as u8 >= Self::Sv57 as u8,
+            _ => false,
+        }
+    }
+}
+
+/// What a guest is told that its harts have. Less than all of it where a real hart executes the
+/// guest's code and has less itself: what is not told works too, but slowly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Profile {
+    /// A bit for each of [`EXTENSIONS`].
+    told: u64,
+    /// The page tables. Here the harts themselves take no more than what is told.
+    pub paging: Paging,
+}
+
+const _: () = assert!(EXTENSIONS.len() < 64);
+
+impl Profile {
+    /// Everything.
+    pub const FULL: Self = Self {
+        told: (1 << EXTENSIONS.len()) - 1,
+        paging: Paging::Sv57,
+    };
+    /// Leaves out the extensions that `keep` does not want.
+    pub fn filter(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        for (bit, extension) in EXTENSIONS.iter().enumerate() {
+            if !keep(extension) {
+                self.told &= !(1 << bit);
+            }
+        }
+        self
+    }
+    /// The extensions.
+    pub fn extensions(self) -> impl Iterator<Item = &'static str> {
+        let all = EXTENSIONS.iter().copied().enumerate();
+        all.filter_map(move |(bit, name)| (self.told >> bit & 1 != 0).then_some(name))
+    }
+    /// The deprecated one-string form: single letters joined, the rest behind underscores.
+    pub fn isa_string(self) -> String {
+        let mut string = String::from("rv64");
+        for extension in self.extensions() {
+            if extension.len() > 1 {
+                string.push('_');
+            }
+            string.push_str(extension);
+        }
+        string
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_string_form_is_canonical() {
-        let string = super::isa_string();
+        let string = Profile::FULL.isa_string();
         assert!(string.starts_with("rv64imafdc_zicbom_"), "{string}");
         assert!(string.ends_with("_svvptc"), "{string}");
+        let less = Profile::FULL.filter(|name| name.len() == 1);
+        assert_eq!(less.isa_string(), "rv64imafdc");
+    }
+
+    #[test]
+    fn smaller_page_tables_are_always_there() {
+        let takes = |paging: Paging| [0, 1, 8, 9, 10, 11].map(|mode| paging.takes(mode));
+        assert_eq!(
+            takes(Paging::Sv39),
+            [true, false, true, false, false, false]
+        );
+        assert_eq!(takes(Paging::Sv48), [true, false, true, true, false, false]);
+        assert_eq!(takes(Paging::Sv57), [true, false, true, true, true, false]);
     }
 }

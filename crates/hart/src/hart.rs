@@ -8,6 +8,7 @@ use crate::bus::{HartId, Width};
 use crate::cause::{Cause, Exception};
 use crate::counter::Counts;
 use crate::csr::Csrs;
+use crate::extensions::Paging;
 use crate::mode::Mode;
 
 bitflags! {
@@ -133,6 +134,8 @@ pub struct Hart {
     pub counts: Counts,
     /// What the monitor answers for this hart.
     pub services: Services,
+    /// The page tables it has.
+    pub paging: Paging,
 }
 
 impl Hart {
@@ -154,6 +157,7 @@ impl Hart {
             fence: AddressFence::default(),
             counts: Counts::default(),
             services: Services::default(),
+            paging: Paging::default(),
         }
     }
 
@@ -165,8 +169,9 @@ impl Hart {
         use crate::csr::menvcfg;
 
         let counts = core::mem::take(&mut self.counts);
-        let services = self.services;
+        let (services, paging) = (self.services, self.paging);
         *self = Self::new(self.id, pc);
+        self.paging = paging;
         self.counts = counts;
         self.services = Services {
             sbi: true,

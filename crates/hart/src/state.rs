@@ -8,6 +8,7 @@ use crate::address::GuestPhys;
 use crate::bus::Width;
 use crate::counter::{CounterFile, Counts};
 use crate::csr::{CsrWrite, Csrs};
+use crate::extensions::Paging;
 use crate::hart::{Effects, Hart, Reservation, Services};
 use crate::mode::{Mode, Privilege};
 use crate::persist::{self, PersistError};
@@ -46,6 +47,9 @@ struct HartState {
     sbi: bool,
     #[n(12)]
     semihosting: bool,
+    /// Levels of page tables; 5 in states that older versions have written.
+    #[n(13)]
+    paging: Option<u8>,
 }
 
 /// How many CSRs are plain words.
@@ -106,6 +110,7 @@ impl Hart {
             counts: self.counts.clone(),
             sbi: self.services.sbi,
             semihosting: self.services.semihosting,
+            paging: Some(self.paging as u8),
         })
     }
 
@@ -152,6 +157,9 @@ impl Hart {
             return Err(damaged("counts beyond any hart's lifetime"));
         }
         hart.counts = state.counts;
+        if let Some(levels) = state.paging {
+            hart.paging = Paging::from_levels(levels).ok_or_else(|| damaged("no such paging"))?;
+        }
         hart.services = Services {
             sbi: state.sbi,
             semihosting: state.semihosting,

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use minicbor::bytes::ByteVec;
 use ringer_hart::bus::irq;
+use ringer_hart::extensions::Profile;
 use ringer_hart::persist::{Persist, PersistError, decode, encode};
 use ringer_hart::{Bus, BusFault, GuestPhys, HartId, Lines, Ram, Width};
 
@@ -62,6 +63,7 @@ pub struct BoardBuilder {
     clock: Arc<dyn Clock>,
     console: Box<dyn ConsoleBackend>,
     virtio: Vec<MakeDevice>,
+    profile: Profile,
 }
 
 impl BoardBuilder {
@@ -78,7 +80,14 @@ impl BoardBuilder {
             clock,
             console,
             virtio: Vec::new(),
+            profile: Profile::FULL,
         }
+    }
+
+    /// Tells the guest that its harts have less than all of [`Profile::FULL`].
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
     }
 
     /// Puts a device into the next virtio slot.
@@ -95,6 +104,7 @@ impl BoardBuilder {
             clock,
             console,
             virtio,
+            profile,
         } = self;
         if lines.is_empty() || lines.len() > memory_map::MAX_HARTS {
             return Err(BuildError::Harts(lines.len()));
@@ -154,6 +164,7 @@ impl BoardBuilder {
             rom,
             uart,
             virtio_devices: occupied,
+            profile,
         })
     }
 }
@@ -207,6 +218,7 @@ pub struct Board {
     rom: Arc<Rom>,
     uart: Arc<Uart>,
     virtio_devices: usize,
+    profile: Profile,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -240,6 +252,10 @@ impl Board {
     /// How many virtio slots have a device, from slot 0 on.
     pub fn virtio_devices(&self) -> usize {
         self.virtio_devices
+    }
+    /// What the guest is told that its harts have.
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
     /// The serial port, for what else writes to the terminal behind it.
     pub fn uart(&self) -> &Arc<Uart> {

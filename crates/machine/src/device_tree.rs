@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ringer_hart::Bus;
-use ringer_hart::extensions::{self, EXTENSIONS};
+use ringer_hart::extensions::{self, Profile};
 use ringer_hart::memory::CACHE_BLOCK;
 use vm_fdt::FdtWriter;
 
@@ -71,7 +71,7 @@ pub fn device_tree(board: &Board, guest: &Guest<'_>) -> Result<Vec<u8>> {
         node(fdt, "aliases", |fdt| {
             Ok(fdt.property_string("serial0", &uart_path())?)
         })?;
-        cpus(fdt, harts)?;
+        cpus(fdt, harts, board.profile())?;
         let ram = Span::new(board.ram().base().0, board.ram().len());
         node(fdt, &at("memory", ram), |fdt| {
             fdt.property_string("device_type", "memory")?;
@@ -130,13 +130,13 @@ fn chosen(fdt: &mut FdtWriter, guest: &Guest<'_>) -> Result {
     })
 }
 
-fn cpus(fdt: &mut FdtWriter, harts: u32) -> Result {
+fn cpus(fdt: &mut FdtWriter, harts: u32, profile: Profile) -> Result {
     node(fdt, "cpus", |fdt| {
         fdt.property_u32("#address-cells", 1)?;
         fdt.property_u32("#size-cells", 0)?;
         fdt.property_u32("timebase-frequency", TICKS_PER_SECOND as u32)?;
         for hart in 0..harts {
-            node(fdt, &format!("cpu@{hart:x}"), |fdt| cpu(fdt, hart))?;
+            node(fdt, &format!("cpu@{hart:x}"), |fdt| cpu(fdt, hart, profile))?;
         }
         node(fdt, "cpu-map", |fdt| {
             node(fdt, "cluster0", |fdt| {
@@ -151,22 +151,23 @@ fn cpus(fdt: &mut FdtWriter, harts: u32) -> Result {
     })
 }
 
-fn cpu(fdt: &mut FdtWriter, hart: u32) -> Result {
+fn cpu(fdt: &mut FdtWriter, hart: u32, profile: Profile) -> Result {
     fdt.property_string("device_type", "cpu")?;
     fdt.property_string("compatible", "riscv")?;
     fdt.property_string("status", "okay")?;
     fdt.property_u32("reg", hart)?;
     fdt.property_phandle(cpu_phandle(hart))?;
-    fdt.property_string("mmu-type", "riscv,sv57")?;
-    fdt.property_string("riscv,isa", &extensions::isa_string())?;
+    fdt.property_string("mmu-type", profile.paging.name())?;
+    fdt.property_string("riscv,isa", &profile.isa_string())?;
     fdt.property_string("riscv,isa-base", extensions::BASE)?;
-    strings(fdt, "riscv,isa-extensions", EXTENSIONS)?;
+    let told: Vec<&str> = profile.extensions().collect();
+    strings(fdt, "riscv,isa-extensions", &told)?;
     for (extension, property) in [
         ("zicbom", "riscv,cbom-block-size"),
         ("zicbop", "riscv,cbop-block-size"),
         ("zicboz", "riscv,cboz-block-size"),
     ] {
-        if EXTENSIONS.contains(&extension) {
+        if told.contains(&extension) {
             fdt.property_u32(property, CACHE_BLOCK as u32)?;
         }
     }
@@ -294,7 +295,7 @@ mod tests {
         let cpu = "/cpus/cpu@2";
         assert_eq!(
             text(&fdt, cpu, "riscv,isa"),
-            extensions::isa_string() + "\0"
+            Profile::FULL.isa_string() + "\0"
         );
         assert_eq!(text(&fdt, cpu, "riscv,isa-base"), "rv64i\0");
         let names = text(&fdt, cpu, "riscv,isa-extensions");

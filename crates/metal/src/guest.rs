@@ -8,6 +8,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 
 use ringer_bundle::{Disk, Guest as Description};
+use ringer_hart::extensions::Profile;
 use ringer_hart::{Bus, GuestPhys, Hart, Lines, PAGE_SIZE};
 use ringer_machine::activity::Activity;
 use ringer_machine::backend::{EntropyBackend, MemoryDisk, SeededEntropy};
@@ -99,6 +100,8 @@ pub struct Surroundings<'a> {
     pub console: &'a Arc<Console>,
     /// Page tables of the real harts.
     pub paging: HostPaging,
+    /// What guests are told that their harts have.
+    pub profile: Profile,
     /// The networks between guests.
     pub switches: &'a mut crate::network::Switches,
     /// Nanoseconds since 1970 when the real clock stood at 0.
@@ -146,7 +149,8 @@ impl Guest {
         ));
         let terminal = GuestConsole::new(around.console.clone(), number);
         let mut builder =
-            BoardBuilder::new(Arc::new(ram), lines, clock.clone(), Box::new(terminal));
+            BoardBuilder::new(Arc::new(ram), lines, clock.clone(), Box::new(terminal))
+                .profile(around.profile);
         for (index, disk) in description.disks.iter().enumerate() {
             let backend = match *disk {
                 Disk::Ram { content, writable } => {
@@ -240,13 +244,13 @@ impl Guest {
             Start::Kernel { .. } => GuestPhys(0),
         };
         for (id, hart) in self.harts.iter().enumerate() {
-            hart.lock().restart(
-                Hart::new(id, entry.0),
-                match start {
-                    Start::Firmware { .. } => Activity::Running,
-                    Start::Kernel { .. } => Activity::Stopped,
-                },
-            );
+            let mut state = Hart::new(id, entry.0);
+            state.paging = self.board.profile().paging;
+            let activity = match start {
+                Start::Firmware { .. } => Activity::Running,
+                Start::Kernel { .. } => Activity::Stopped,
+            };
+            hart.lock().restart(state, activity);
         }
         if let (Some(sbi), Start::Kernel { entry, device_tree }) = (&self.sbi, start) {
             sbi.reset();

@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ringer_bundle::Bundle;
+use ringer_hart::extensions::{Paging, Profile};
 use ringer_machine::clock::VirtualClock;
 use ringer_machine::memory_map::Span;
 use ringer_metal::schedule::Schedule;
+use ringer_shadow::HostPaging;
 use spin::{Mutex, Once};
 
 use crate::console::Console;
@@ -108,6 +110,23 @@ fn load_bundle(platform: &Platform, memory: &mut PhysicalMemory) -> Result<&'sta
     Ok(memory.loaded(Span::new(start, len)).ok_or(missing)?)
 }
 
+/// What guests are told of their harts: not what the real ones would have to be helped with.
+fn profile(platform: &Platform, paging: HostPaging) -> Profile {
+    /// Done by the monitor for the guest in any case, or without effect.
+    const BY_THE_MONITOR: &[&str] = &["zicntr", "zihpm", "zicsr", "zifencei"];
+    let by_the_monitor = |name: &str| {
+        name.starts_with("ss") || name.starts_with("sv") || BY_THE_MONITOR.contains(&name)
+    };
+    let mut profile =
+        Profile::FULL.filter(|name| by_the_monitor(name) || platform.has_extension(name));
+    profile.paging = match paging {
+        HostPaging::Sv39 => Paging::Sv39,
+        HostPaging::Sv48 => Paging::Sv48,
+        HostPaging::Sv57 => Paging::Sv57,
+    };
+    profile
+}
+
 fn build(
     platform: Platform,
     mut memory: PhysicalMemory,
@@ -141,6 +160,7 @@ fn build(
             memory: &mut memory,
             console: &console,
             paging,
+            profile: profile(&platform, paging),
             switches: &mut switches,
             epoch: VirtualClock::EPOCH_NANOS,
             seed,

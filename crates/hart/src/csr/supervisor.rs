@@ -77,13 +77,7 @@ impl Hart {
                 if let Some(write) = write {
                     let new = write.onto(old);
                     // A write with an unsupported mode changes nothing at all (12.1.11).
-                    let modes = [
-                        satp::MODE_BARE,
-                        satp::MODE_SV39,
-                        satp::MODE_SV48,
-                        satp::MODE_SV57,
-                    ];
-                    if modes.contains(&(new >> satp::MODE_SHIFT)) {
+                    if self.paging.takes(new >> satp::MODE_SHIFT) {
                         self.csrs.satp = new;
                         self.effects |= Effects::CONTEXT;
                     }

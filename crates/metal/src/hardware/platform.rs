@@ -40,6 +40,9 @@ pub struct Platform {
     pub bundle: Option<(u64, Option<u64>)>,
     /// Words for the monitor, from `/chosen`.
     pub arguments: &'static str,
+    /// The extensions of the harts, as the device tree lists them: names with NULs between, or
+    /// the older one-string form.
+    pub extensions: &'static str,
     /// Random bits of whoever built the machine.
     pub seed: u64,
 }
@@ -149,6 +152,7 @@ impl Platform {
             arguments: chosen
                 .and_then(|node| node.property("bootargs")?.as_str())
                 .unwrap_or_default(),
+            extensions: first_hart_extensions(&fdt),
             seed: chosen
                 .and_then(|node| node.property("rng-seed")?.value.first_chunk())
                 .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
@@ -163,10 +167,33 @@ impl Platform {
         // SAFETY: it is memory; this early nobody else writes any.
         there.then(|| unsafe { core::slice::from_raw_parts(start as *const u8, HEADER as usize) })
     }
+    /// Whether the harts have this extension.
+    pub fn has_extension(&self, name: &str) -> bool {
+        let listed = || {
+            self.extensions
+                .split(['\0', '_'])
+                .any(|known| known == name)
+        };
+        // In the one-string form single letters stand together in front.
+        let joined = self.extensions.split('_').next().unwrap_or_default();
+        let letters = joined.strip_prefix("rv64");
+        listed() || (name.len() == 1 && letters.is_some_and(|letters| letters.contains(name)))
+    }
     /// The numbers of all harts.
     pub fn harts(&self) -> &[usize] {
         self.harts.get(..self.hart_count).unwrap_or_default()
     }
+}
+
+fn first_hart_extensions(fdt: &Fdt<'static>) -> &'static str {
+    let text = |name| {
+        let cpus = fdt.find_node("/cpus")?;
+        let property = cpus.children().find_map(|cpu| cpu.property(name))?;
+        core::str::from_utf8(property.value).ok()
+    };
+    text("riscv,isa-extensions")
+        .or_else(|| text("riscv,isa"))
+        .unwrap_or_default()
 }
 
 /// The address in `struct fw_dynamic_info`, by which QEMU and Ringer tell firmware of the next
