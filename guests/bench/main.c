@@ -4,7 +4,9 @@
  *
  * Each kernel runs in growing numbers of rounds until it takes the time asked for; the last run
  * counts. With -j, that many processes do the same at once, and their rates are summed. CHECK is
- * the result for a fixed number of rounds, so that a wrong machine shows. */
+ * the result for a fixed number of rounds, so that a wrong machine shows.
+ *
+ * `bench -n NAME:ROUNDS...` counts instead of timing: see count.c. */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -16,11 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct kernel {
-    const char *name;
-    uint64_t (*run)(uint64_t rounds);
-    uint64_t check_rounds; /* 0: the result says nothing */
-} kernels[] = {
+static const struct kernel kernels[] = {
     { "integer", integer, 16 },
     { "nbody", nbody, 1000 },
     { "matrix", matrix, 100 },
@@ -34,9 +32,19 @@ static const struct kernel {
     { "fork", fork_exit, 1 },
     { "exec", fork_exec, 1 },
     { "shell", shell_loop, 1 },
+    { "switch", pipe_switch, 1 },
+    { "disk", disk_read, .only_if_named = 1 },
 };
 
 enum { KERNELS = sizeof kernels / sizeof kernels[0] };
+
+const struct kernel *kernel_named(const char *name, size_t length)
+{
+    for (int i = 0; i < KERNELS; i++)
+        if (strlen(kernels[i].name) == length && memcmp(kernels[i].name, name, length) == 0)
+            return &kernels[i];
+    return 0;
+}
 
 static double now(void)
 {
@@ -135,6 +143,8 @@ int main(int argc, char **argv)
 {
     double seconds = 1.0;
     int first = 1, found = 0, jobs = 1;
+    if (argc > 2 && strcmp(argv[1], "-n") == 0)
+        return count(argc - 2, argv + 2);
     for (; first + 1 < argc && argv[first][0] == '-'; first += 2) {
         if (strcmp(argv[first], "-t") == 0)
             seconds = atof(argv[first + 1]);
@@ -144,7 +154,7 @@ int main(int argc, char **argv)
             break;
     }
     for (int i = 0; i < KERNELS; i++) {
-        int wanted = first >= argc;
+        int wanted = first >= argc && !kernels[i].only_if_named;
         for (int a = first; a < argc; a++)
             wanted |= strcmp(argv[a], kernels[i].name) == 0;
         if (!wanted)
@@ -156,7 +166,7 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     if (!found) {
-        fprintf(stderr, "usage: bench [-t SECONDS] [-j JOBS] [NAME...]\nnames:");
+        fprintf(stderr, "usage: bench [-t SECONDS] [-j JOBS] [NAME...]\n       bench -n NAME:ROUNDS...\nnames:");
         for (int i = 0; i < KERNELS; i++)
             fprintf(stderr, " %s", kernels[i].name);
         fprintf(stderr, "\n");

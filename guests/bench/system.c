@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "bench.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,4 +62,54 @@ uint64_t shell_loop(uint64_t rounds)
     char *const by_busybox[] = { busybox, "sh", "-c", script, 0 };
     char *const plain[] = { "/bin/sh", "-c", script, 0 };
     return children(1, access(busybox, X_OK) == 0 ? by_busybox : plain);
+}
+
+/* One round is a byte to another process and back: two switches between processes on one hart. */
+uint64_t pipe_switch(uint64_t rounds)
+{
+    int there[2], back[2];
+    if (pipe(there) != 0 || pipe(back) != 0)
+        abort();
+    pid_t child = fork();
+    if (child < 0)
+        abort();
+    char byte = 0;
+    if (child == 0) {
+        close(there[1]);
+        while (read(there[0], &byte, 1) == 1)
+            if (write(back[1], &byte, 1) != 1)
+                _exit(1);
+        _exit(0);
+    }
+    uint64_t sum = 0;
+    while (rounds--)
+        sum += write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1;
+    close(there[0]);
+    close(there[1]);
+    close(back[0]);
+    close(back[1]);
+    int status;
+    if (waitpid(child, &status, 0) != child || status != 0)
+        abort();
+    return sum;
+}
+
+/* One round reads 64 KiB of the first virtio disk, in order and past the page cache, from the
+ * beginning again after 16 MiB. */
+uint64_t disk_read(uint64_t rounds)
+{
+    enum { PIECE = 64 << 10, PIECES = 256 };
+    int disk = open("/dev/vda", O_RDONLY | O_DIRECT);
+    uint8_t *buffer = aligned_alloc(4096, PIECE);
+    if (disk < 0 || !buffer)
+        abort();
+    uint64_t sum = 0;
+    for (uint64_t round = 0; round < rounds; round++) {
+        if (pread(disk, buffer, PIECE, (off_t)(round % PIECES) * PIECE) != PIECE)
+            abort();
+        sum += buffer[0];
+    }
+    free(buffer);
+    close(disk);
+    return sum;
 }

@@ -10,7 +10,7 @@ _start:                          # all harts, in M-mode
     add sp, sp, t0
     li t0, 8
     bgeu a0, t0, 1f
-    call start
+    call start                   # a1 is the device tree
 1:  wfi                          # a hart beyond the table takes no part
     j 1b
 

@@ -1,10 +1,12 @@
 //! A kernel that starts in M-mode and does what xv6-riscv does, in the same order: the test that
-//! unmodified kernels of this kind run. It knows the virt board's addresses and reads no device tree.
+//! unmodified kernels of this kind run. It knows the virt board's addresses and reads nothing of the
+//! device tree but its command line, by which a benchmark can be asked for.
 //!
 //! Like xv6 it never sets the A and D bits of a page-table entry, takes virtio features without
 //! VERSION_1, turns interrupts off by sstatus around every lock, and fences with plain `sfence.vma`.
 #![no_std]
 
+pub mod command_line;
 pub mod cpu;
 pub mod disk;
 pub mod lock;

@@ -2,7 +2,7 @@
 
 use crate::lock::Lock;
 use crate::paging::{R, TRAMPOLINE, TRAP_FRAME, Table, U, W, X};
-use crate::{PAGE, cpu, pages, paging, trap, user};
+use crate::{PAGE, command_line, cpu, pages, paging, trap, user};
 use core::cell::UnsafeCell;
 use core::ptr::addr_of;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -295,7 +295,13 @@ pub fn start_first() {
     let inner = process.inner();
     inner.size = load_programs(inner.table).expect("memory for the first process");
     let frame = process.frame();
-    frame.epc = user_address(user::init);
+    frame.epc = match command_line::getpid_calls() {
+        Some(calls) => {
+            *frame.register(A0) = calls;
+            user_address(user::getpid_loop)
+        }
+        None => user_address(user::init),
+    };
     *frame.register(SP) = inner.size;
     inner.state = State::Runnable;
     process.lock.release();

@@ -40,7 +40,10 @@ pub fn timer_name() -> &'static str {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn start() {
+extern "C" fn start(hart: usize, tree: usize) {
+    if hart == 0 {
+        crate::command_line::read(tree);
+    }
     csr::write!(mstatus, csr::read!(mstatus) & !MPP | MPP_S);
     csr::write!(mepc, crate::main as *const () as usize);
     csr::write!(satp, 0);
@@ -49,7 +52,6 @@ extern "C" fn start() {
     csr::write!(sie, csr::read!(sie) | SUPERVISOR_INTERRUPTS);
     csr::write!(pmpaddr0, 0x3f_ffff_ffff_ffff);
     csr::write!(pmpcfg0, 0xf);
-    let hart = csr::read!(mhartid);
     if timer_by_clint() {
         arm_clint(hart)
     } else {

@@ -105,6 +105,20 @@ pub extern "C" fn init(_: usize) -> ! {
     }
 }
 
+/// The first process of a benchmark: so many null system calls.
+#[unsafe(link_section = ".user.text")]
+pub extern "C" fn getpid_loop(calls: usize) -> ! {
+    let mut left = calls;
+    while left > 0 {
+        call(number::GETPID, 0, 0);
+        left -= 1;
+    }
+    print(text!(b"m-kernel: all calls made\n"));
+    loop {
+        call(number::POWEROFF, 0, 0);
+    }
+}
+
 /// Runs a test; gives the number of failures.
 #[unsafe(link_section = ".user.text")]
 #[inline(never)]
