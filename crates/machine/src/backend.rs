@@ -3,10 +3,12 @@
 
 pub mod memory_disk;
 pub mod network;
+pub mod overlay_disk;
 pub mod seeded_entropy;
 
 pub use memory_disk::MemoryDisk;
 pub use network::{Switch, SwitchPort};
+pub use overlay_disk::OverlayDisk;
 pub use seeded_entropy::SeededEntropy;
 
 /// A backend could not do what was asked; the guest sees an I/O error.
