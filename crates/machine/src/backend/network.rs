@@ -8,30 +8,62 @@ use crate::lock::Lock;
 
 use super::NetBackend;
 
-/// Bytes that wait at a port at most; what comes then is dropped, as on a real switch.
-const PORT_BYTES: usize = 1 << 20;
+/// Bytes that wait at a port at most, a few for each frame included; what comes then is dropped,
+/// as on a real switch. They are set aside when the port is made: frames take no more memory.
+const PORT_BYTES: usize = 256 << 10;
 /// Addresses remembered at most; the oldest are forgotten.
 const ADDRESSES: usize = 1024;
 
 type MacAddress = [u8; 6];
 
-#[derive(Default)]
-struct Port {
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
+/// Before each frame that waits stands its length.
+const LENGTH: usize = size_of::<u32>();
+
+/// The frames that wait at a port, one behind the other.
+struct Port(VecDeque<u8>);
 
 impl Port {
-    fn put(&mut self, frame: &[u8]) {
-        if self.bytes + frame.len() <= PORT_BYTES {
-            self.bytes += frame.len();
-            self.frames.push_back(frame.to_vec());
-        }
+    fn new() -> Self {
+        Self(VecDeque::with_capacity(PORT_BYTES))
     }
-    fn take(&mut self) -> Option<Vec<u8>> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.len();
-        Some(frame)
+    /// False if there is no room.
+    fn put(&mut self, frame: &[u8]) -> bool {
+        let Ok(len) = u32::try_from(frame.len()) else {
+            return false;
+        };
+        if self.0.len() + LENGTH + frame.len() > PORT_BYTES {
+            return false;
+        }
+        self.0.extend(&len.to_le_bytes());
+        self.0.extend(frame);
+        true
+    }
+    /// Takes the next frame that fits; those before it are dropped.
+    fn take(&mut self, into: &mut [u8]) -> Option<usize> {
+        while !self.0.is_empty() {
+            let mut prefix = [0; LENGTH];
+            self.read(&mut prefix);
+            let len = u32::from_le_bytes(prefix) as usize;
+            match into.get_mut(..len) {
+                Some(to) => {
+                    self.read(to);
+                    return Some(len);
+                }
+                None => drop(self.0.drain(..len.min(self.0.len()))),
+            }
+        }
+        None
+    }
+    fn read(&mut self, into: &mut [u8]) {
+        let count = into.len().min(self.0.len());
+        let (first, second) = self.0.as_slices();
+        let (front, back) = into.split_at_mut(first.len().min(count));
+        for (to, from) in [(front, first), (back, second)] {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+        }
+        self.0.drain(..count);
     }
 }
 
@@ -53,7 +85,7 @@ impl Inside {
         }
         self.addresses.push_back((address, port));
     }
-    fn forward(&mut self, from: usize, frame: &[u8]) {
+    fn forward(&mut self, from: usize, frame: &[u8], mut told: impl FnMut(usize)) {
         let Some((to, rest)) = frame.split_first_chunk::<6>() else {
             return;
         };
@@ -67,8 +99,8 @@ impl Inside {
         let known = self.addresses.iter().find(|(address, _)| address == to);
         let only = known.map(|(_, port)| *port);
         for (number, port) in self.ports.iter_mut().enumerate() {
-            if number != from && only.is_none_or(|only| only == number) {
-                port.put(frame);
+            if number != from && only.is_none_or(|only| only == number) && port.put(frame) {
+                told(number);
             }
         }
     }
@@ -92,7 +124,7 @@ impl Switch {
     /// Adds a port.
     pub fn port(&self) -> SwitchPort {
         let mut inside = self.0.lock();
-        inside.ports.push(Port::default());
+        inside.ports.push(Port::new());
         SwitchPort {
             switch: self.clone(),
             number: inside.ports.len() - 1,
@@ -106,25 +138,31 @@ pub struct SwitchPort {
     number: usize,
 }
 
+impl SwitchPort {
+    /// Its number, from 0 on in the order in which ports were added.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+    /// Sends a frame, and tells of each port where it now waits. `told` must not use the switch.
+    pub fn send_telling(&mut self, frame: &[u8], told: impl FnMut(usize)) {
+        self.switch.0.lock().forward(self.number, frame, told);
+    }
+}
+
 impl NetBackend for SwitchPort {
     fn send(&mut self, frame: &[u8]) {
-        self.switch.0.lock().forward(self.number, frame);
+        self.send_telling(frame, |_| ());
     }
     fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
         let mut inside = self.switch.0.lock();
-        let port = inside.ports.get_mut(self.number)?;
-        loop {
-            let frame = port.take()?;
-            if let Some(to) = into.get_mut(..frame.len()) {
-                to.copy_from_slice(&frame);
-                return Some(frame.len());
-            }
-        }
+        inside.ports.get_mut(self.number)?.take(into)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     const A: MacAddress = [2, 0, 0, 0, 0, 1];
@@ -167,10 +205,45 @@ mod tests {
         while b.receive(&mut into).is_some() {
             count += 1;
         }
-        assert_eq!(count, PORT_BYTES / 1000);
+        assert_eq!(count, PORT_BYTES / (1000 + LENGTH));
         a.send(&big);
         a.send(&frame(B, A));
         assert_eq!(b.receive(&mut into[..20]), Some(15));
+    }
+
+    #[test]
+    fn tells_where_a_frame_waits() {
+        let switch = Switch::new();
+        let (mut a, mut b, c) = (switch.port(), switch.port(), switch.port());
+        assert_eq!((a.number(), b.number(), c.number()), (0, 1, 2));
+        let mut told = Vec::new();
+        a.send_telling(&frame(ALL, A), |port| told.push(port));
+        b.send_telling(&frame(A, B), |port| told.push(port));
+        assert_eq!(told, [1, 2, 0]);
+        // Nobody is told of a frame that found no room.
+        let mut big = frame(B, A);
+        big.resize(PORT_BYTES - 100, 0);
+        a.send(&big);
+        a.send_telling(&big, |port| told.push(port));
+        assert_eq!(told.len(), 3);
+    }
+
+    #[test]
+    fn frames_of_any_size_come_out_as_they_went_in() {
+        let switch = Switch::new();
+        let (mut a, mut b) = (switch.port(), switch.port());
+        let mut into = vec![0; 70_000];
+        for round in 0..2000_usize {
+            let mut sent = frame(B, A);
+            sent.resize(15 + round * 37 % 65_000, round as u8);
+            a.send(&sent);
+            a.send(&frame(B, A));
+            assert_eq!(b.receive(&mut into), Some(sent.len()));
+            assert_eq!(into[..sent.len()], sent);
+            assert_eq!(b.receive(&mut into), Some(15));
+        }
+        assert_eq!(b.receive(&mut into), None);
+        assert!(switch.0.lock().ports[1].0.capacity() < 2 * PORT_BYTES);
     }
 
     #[test]
