@@ -3,8 +3,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ringer_machine::clock::{Clock, NANOS_PER_TICK, TICKS_PER_SECOND};
+use ringer_machine::clock::{Clock, NANOS_PER_TICK, TICKS_PER_SECOND, VirtualClock};
 
+use crate::hardware::platform::Platform;
 use crate::hardware::timer::Timer;
 
 /// The clock of one guest.
@@ -18,6 +19,25 @@ pub struct GuestClock {
     epoch: u64,
 }
 
+/// Nanoseconds since 1970 when the real timer stood at 0. A machine that does not know the date
+/// starts at the one of deterministic machines.
+pub fn epoch(platform: &Platform) -> u64 {
+    let Some(wall_clock) = platform.wall_clock else {
+        return VirtualClock::EPOCH_NANOS;
+    };
+    let ticks = in_guest_ticks(platform.timer.now(), platform.timebase);
+    let passed = ticks.saturating_mul(NANOS_PER_TICK);
+    wall_clock.nanos().wrapping_sub(passed)
+}
+
+/// Real ticks, of which `timebase` make a second, in those of the guests.
+fn in_guest_ticks(ticks: u64, timebase: u64) -> u64 {
+    if timebase == TICKS_PER_SECOND {
+        return ticks;
+    }
+    (u128::from(ticks) * u128::from(TICKS_PER_SECOND) / u128::from(timebase)) as u64
+}
+
 impl GuestClock {
     /// A clock that shows the real time.
     pub fn new(timer: Timer, timebase: u64, epoch: u64) -> Self {
@@ -29,11 +49,7 @@ impl GuestClock {
         }
     }
     fn real_ticks(&self) -> u64 {
-        let now = self.timer.now();
-        if self.timebase == TICKS_PER_SECOND {
-            return now;
-        }
-        (u128::from(now) * u128::from(TICKS_PER_SECOND) / u128::from(self.timebase)) as u64
+        in_guest_ticks(self.timer.now(), self.timebase)
     }
     /// Whether the real hart's own `time` is this clock's, so that guests may read that.
     pub fn is_real(&self) -> bool {

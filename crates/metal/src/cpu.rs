@@ -225,7 +225,7 @@ impl Cpu {
                     let prompts = monitor.console.has_prompts().then_some(now + PATIENCE);
                     let until = until.into_iter().chain(prompts).min();
                     self.set_timer(monitor, until.unwrap_or(u64::MAX));
-                    if csr::read!("mip") & csr::read!("mie") == 0 {
+                    if csr::read!("mip") & csr::read!("mie") == 0 && !monitor.has_mail() {
                         csr::wait();
                     }
                     self.take_interrupts(monitor);

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicBool;
 
 use ringer_bundle::{Disk, Guest as Description};
 use ringer_hart::extensions::Profile;
@@ -26,7 +27,7 @@ use crate::console::{Console, GuestConsole};
 use crate::hardware::memory::PhysicalMemory;
 use crate::hardware::platform::Platform;
 use crate::hardware::protection::Estate;
-use crate::monitor;
+use crate::monitor::{self, Receiver};
 use crate::virtual_hart::{ROOTS, VirtualHart};
 
 /// Pages of shadow tables for each virtual hart of a guest with this much memory.
@@ -74,6 +75,8 @@ pub struct Guest {
     pub life: Mutex<Life>,
     /// What is to be done with it.
     pub order: Mutex<Option<Order>>,
+    /// Whether frames wait for it.
+    pub mail: AtomicBool,
 }
 
 /// Wakes the CPU, or the schedule, when a wire of a virtual hart moves.
@@ -163,7 +166,7 @@ impl Guest {
         }
         for (index, port) in description.ports.iter().enumerate() {
             let mac = description.mac(index).ok_or("a port without an address")?;
-            let cable = around.switches.port(port.switch, number);
+            let cable = (around.switches).cable(port.switch, Receiver::Guest(number));
             let device = Net::new(Box::new(cable), mac.0);
             builder = builder.virtio(slot(format!("net{index}"), Box::new(device)));
         }
@@ -198,6 +201,7 @@ impl Guest {
             harts,
             life: Mutex::new(Life::Running),
             order: Mutex::new(None),
+            mail: AtomicBool::new(false),
         };
         guest.start(around.seed)?;
         Ok(guest)

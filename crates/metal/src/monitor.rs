@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ringer_machine::power::Shutdown;
 use ringer_metal::schedule::{Kick, Schedule};
@@ -45,6 +45,8 @@ pub struct Monitor {
     pub seed: u64,
     /// When the housekeeping is due.
     pub due: AtomicU64,
+    /// Whether frames wait for somebody.
+    pub mail: AtomicBool,
     /// Real harts that have come to work.
     pub at_work: AtomicUsize,
 }
@@ -69,11 +71,29 @@ pub fn wake(hart: usize) {
     }
 }
 
-/// A guest has sent a frame into a switch: others may have received it.
-pub fn frame_sent(_from: usize) {
-    if let Some(monitor) = MONITOR.get() {
-        monitor.due.store(0, Ordering::Relaxed);
+/// Who can be at a port of a switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receiver {
+    /// A guest.
+    Guest(usize),
+}
+
+/// A frame waits for `receiver`. Whoever sent it may hold its device's lock still, so nothing is
+/// delivered here: the slice ends, and [`Monitor::deliver`] does it.
+pub fn frame_for(receiver: Receiver) {
+    let Some(monitor) = MONITOR.get() else {
+        return;
+    };
+    match receiver {
+        Receiver::Guest(guest) => {
+            if let Some(guest) = monitor.guests.get(guest) {
+                guest.mail.store(true, Ordering::Release);
+            }
+        }
     }
+    monitor.mail.store(true, Ordering::Release);
+    let port = monitor.port(here(monitor));
+    port.interrupted.store(true, Ordering::Relaxed);
 }
 
 /// The place of the hart that this code runs on.
@@ -130,7 +150,27 @@ impl Monitor {
                 },
             );
         }
+        // In the time of the guest that sent them.
+        self.deliver();
         slice
+    }
+
+    /// Lets those take up their frames for whom some wait. One round: what they answer at once
+    /// waits for the next.
+    fn deliver(&self) {
+        if !self.has_mail() || !self.mail.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for guest in &self.guests {
+            if guest.mail.swap(false, Ordering::AcqRel) {
+                guest.board.poll();
+            }
+        }
+    }
+
+    /// Whether frames wait for somebody.
+    pub fn has_mail(&self) -> bool {
+        self.mail.load(Ordering::Relaxed)
     }
 
     /// Has `order` carried out when no hart of `guest` runs any more.
@@ -161,6 +201,7 @@ impl Monitor {
 
     /// What is done between slices: orders, lines that were begun, devices that have news.
     pub fn housekeeping(&self) {
+        self.deliver();
         let now = self.platform.timer.now();
         let due = self.due.load(Ordering::Relaxed);
         if now < due

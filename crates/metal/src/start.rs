@@ -4,16 +4,16 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ringer_bundle::Bundle;
 use ringer_hart::extensions::{Paging, Profile};
-use ringer_machine::clock::VirtualClock;
 use ringer_machine::memory_map::Span;
 use ringer_metal::schedule::Schedule;
 use ringer_shadow::HostPaging;
 use spin::{Mutex, Once};
 
+use crate::clock;
 use crate::console::Console;
 use crate::cpu::{Abilities, Cpu, CpuPort};
 use crate::guest::{Guest, Surroundings};
@@ -148,6 +148,7 @@ fn build(
         .paging
         .ok_or("the harts of this machine have no page tables (Sv39, Sv48 or Sv57)")?;
     let seed = platform.seed ^ csr::read!("mcycle");
+    let epoch = clock::epoch(&platform);
     let mut switches = Switches::default();
     let mut schedule = Schedule::new(cpus);
     let mut seats = Vec::new();
@@ -162,7 +163,7 @@ fn build(
             paging,
             profile: profile(&platform, paging),
             switches: &mut switches,
-            epoch: VirtualClock::EPOCH_NANOS,
+            epoch,
             seed,
         };
         let guest = Guest::build(number, seats.len(), description, &mut around)
@@ -186,6 +187,7 @@ fn build(
         typed: Mutex::default(),
         seed,
         due: AtomicU64::new(0),
+        mail: AtomicBool::new(false),
         at_work: AtomicUsize::new(0),
         platform,
     })

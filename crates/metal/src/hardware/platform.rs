@@ -10,6 +10,7 @@ use super::interrupts::Interrupts;
 use super::power::Power;
 use super::serial::Serial;
 use super::timer::Timer;
+use super::wall_clock::WallClock;
 
 /// "OSBI", at the start of `struct fw_dynamic_info`.
 const FW_DYNAMIC_MAGIC: u64 = 0x4942_534f;
@@ -34,6 +35,8 @@ pub struct Platform {
     pub serial: Option<(Serial, u32)>,
     /// The interrupt controller, seen from the hart that starts the machine.
     pub interrupts: Option<Interrupts>,
+    /// The clock that knows the date, if there is one.
+    pub wall_clock: Option<WallClock>,
     /// The power switch.
     pub power: Power,
     /// Where what was loaded beside the monitor starts, and its length if that is known.
@@ -130,6 +133,7 @@ impl Platform {
             let context = plic_context(&fdt, node, boot_hart)?;
             Some(Interrupts::new(registers(node)?, context))
         });
+        let wall_clock = fdt.find_compatible(&["google,goldfish-rtc"]);
         let power = fdt.find_compatible(&["sifive,test0", "sifive,test1"]);
 
         let chosen = fdt.find_node("/chosen");
@@ -147,6 +151,7 @@ impl Platform {
             timebase,
             serial,
             interrupts,
+            wall_clock: wall_clock.and_then(registers).map(WallClock::new),
             power: Power::new(power.and_then(registers)),
             bundle: initrd.or_else(|| next_stage(info).map(|start| (start, None))),
             arguments: chosen
