@@ -6,7 +6,7 @@ pub mod network;
 pub mod overlay_disk;
 pub mod seeded_entropy;
 
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{ImageDisk, MemoryDisk};
 pub use network::{Switch, SwitchPort};
 pub use overlay_disk::OverlayDisk;
 pub use seeded_entropy::SeededEntropy;

@@ -8,32 +8,27 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
-use ringer_bundle::{Disk, Guest as Description};
+use ringer_bundle::Guest as Description;
 use ringer_hart::extensions::Profile;
-use ringer_hart::{Bus, GuestPhys, Hart, Lines, PAGE_SIZE};
+use ringer_hart::{Bus, GuestPhys, Hart, Lines};
 use ringer_machine::activity::Activity;
-use ringer_machine::backend::{EntropyBackend, MemoryDisk, SeededEntropy};
+use ringer_machine::backend::EntropyBackend;
 use ringer_machine::board::{Board, BoardBuilder, MakeDevice};
 use ringer_machine::boot::{Images, Start, prepare};
 use ringer_machine::device_tree;
-use ringer_machine::memory_map::RAM_BASE;
 use ringer_machine::sbi::Sbi;
 use ringer_machine::virtio::{Blk, Net, Rng, VirtioDevice, VirtioMmio};
-use ringer_shadow::{HostPaging, HostPhys, Shadow, ShadowError, TablePool};
+use ringer_metal::randomness::{RandomStream, Randomness};
+use ringer_shadow::{HostPaging, HostPhys, Shadow, ShadowError};
 use spin::Mutex;
 
 use crate::clock::GuestClock;
 use crate::console::{Console, GuestConsole};
-use crate::hardware::memory::PhysicalMemory;
+use crate::grounds::Grounds;
 use crate::hardware::platform::Platform;
 use crate::hardware::protection::Estate;
 use crate::monitor::{self, Receiver};
 use crate::virtual_hart::{ROOTS, VirtualHart};
-
-/// Pages of shadow tables for each virtual hart of a guest with this much memory.
-fn tables_for(memory: u64) -> usize {
-    ((memory >> 20) as usize).clamp(128, 2048)
-}
 
 /// What a guest is doing, as seen from the prompt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +70,8 @@ pub struct Guest {
     pub life: Mutex<Life>,
     /// What is to be done with it.
     pub order: Mutex<Option<Order>>,
+    /// Random bytes for its start.
+    random: Mutex<RandomStream>,
     /// Whether frames wait for it.
     pub mail: AtomicBool,
 }
@@ -97,8 +94,6 @@ impl Wake for Bell {
 pub struct Surroundings<'a> {
     /// The real machine.
     pub platform: &'a Platform,
-    /// Memory that nobody has.
-    pub memory: &'a mut PhysicalMemory,
     /// The terminal.
     pub console: &'a Arc<Console>,
     /// Page tables of the real harts.
@@ -109,8 +104,8 @@ pub struct Surroundings<'a> {
     pub switches: &'a mut crate::network::Switches,
     /// Nanoseconds since 1970 when the real clock stood at 0.
     pub epoch: u64,
-    /// Unpredictable, as far as the machine has that.
-    pub seed: u64,
+    /// Random bytes for guests.
+    pub randomness: &'a Randomness,
 }
 
 impl Guest {
@@ -119,25 +114,15 @@ impl Guest {
         number: usize,
         first: usize,
         description: Description<'static>,
+        grounds: Grounds,
         around: &mut Surroundings<'_>,
     ) -> Result<Self, String> {
-        let (harts, pages) = (description.harts, tables_for(description.memory));
-        let memory = &mut *around.memory;
-        let ram = memory.guest_ram(RAM_BASE, description.memory);
-        let pools = memory.table_pools(harts, pages);
-        let (Some(ram), Some(pools)) = (ram, pools) else {
-            let (wanted, left) = (description.memory >> 20, memory.largest() >> 20);
-            return Err(format!(
-                "it wants {wanted} MiB of memory in one piece, and {left} MiB are left"
-            ));
-        };
-        let pools: Vec<TablePool> = pools.collect();
-        let tables = pools.first().map_or(0, |pool| pool.base().0);
-        let estate = Estate {
-            ram: (ram.host().as_ptr() as u64, ram.len()),
-            tables: (tables, (harts * pages) as u64 * PAGE_SIZE),
-        };
-
+        let Grounds {
+            ram,
+            pools,
+            estate,
+            disks,
+        } = grounds;
         let lines: Arc<[Lines]> = (0..description.harts)
             .map(|hart| {
                 let bell = Bell { hart: first + hart };
@@ -154,13 +139,7 @@ impl Guest {
         let mut builder =
             BoardBuilder::new(Arc::new(ram), lines, clock.clone(), Box::new(terminal))
                 .profile(around.profile);
-        for (index, disk) in description.disks.iter().enumerate() {
-            let backend = match *disk {
-                Disk::Ram { content, writable } => {
-                    Box::new(MemoryDisk::new(content.to_vec(), !writable))
-                }
-                Disk::Host { .. } => return Err(format!("disk {index}: no disk of the host yet")),
-            };
+        for (index, backend) in disks.into_iter().enumerate() {
             let device = Blk::new(backend, &format!("ringer-disk{index}"));
             builder = builder.virtio(slot(format!("disk{index}"), Box::new(device)));
         }
@@ -170,7 +149,9 @@ impl Guest {
             let device = Net::new(Box::new(cable), mac.0);
             builder = builder.virtio(slot(format!("net{index}"), Box::new(device)));
         }
-        let random = SeededEntropy::new(around.seed ^ (number as u64) << 32);
+        // One stream for the device, one for what the guest is handed when it starts.
+        let stream = |which| around.randomness.stream(2 * number as u64 + which);
+        let random = stream(0);
         builder = builder.virtio(slot(
             "rng".to_string(),
             Box::new(Rng::new(Box::new(random))),
@@ -201,14 +182,15 @@ impl Guest {
             harts,
             life: Mutex::new(Life::Running),
             order: Mutex::new(None),
+            random: Mutex::new(stream(1)),
             mail: AtomicBool::new(false),
         };
-        guest.start(around.seed)?;
+        guest.start()?;
         Ok(guest)
     }
 
     /// Puts everything to where it starts from. None of its harts runs.
-    pub fn start(&self, seed: u64) -> Result<(), String> {
+    pub fn start(&self) -> Result<(), String> {
         let description = &self.description;
         self.board.reset();
         self.clock.reset();
@@ -218,10 +200,8 @@ impl Guest {
             initrd: description.initrd.map(|bytes| bytes.len() as u64),
         };
         let mut random = [0; 32];
-        let mut entropy = SeededEntropy::new(seed ^ self.board.time());
-        entropy
-            .fill(&mut random)
-            .map_err(|error| error.to_string())?;
+        let drawn = self.random.lock().fill(&mut random);
+        drawn.map_err(|error| error.to_string())?;
         let words = device_tree::Guest {
             command_line: description.command_line,
             initrd: None,

@@ -5,5 +5,8 @@
 extern crate alloc;
 
 pub mod command;
+pub mod disk_range;
 pub mod free_memory;
+pub mod randomness;
+pub mod rooms;
 pub mod schedule;

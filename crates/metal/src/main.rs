@@ -6,6 +6,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod bridge;
+#[cfg(target_os = "none")]
 mod clock;
 #[cfg(target_os = "none")]
 mod console;
@@ -13,6 +15,8 @@ mod console;
 mod cpu;
 #[cfg(target_os = "none")]
 mod exits;
+#[cfg(target_os = "none")]
+mod grounds;
 #[cfg(target_os = "none")]
 mod guest;
 #[cfg(target_os = "none")]

@@ -11,6 +11,7 @@ use ringer_machine::power::Shutdown;
 use ringer_metal::schedule::{Kick, Schedule};
 use spin::{Mutex, Once};
 
+use crate::bridge::Bridge;
 use crate::console::Console;
 use crate::cpu::{Cpu, CpuPort};
 use crate::exits::Exits;
@@ -41,8 +42,8 @@ pub struct Monitor {
     pub prompt: Mutex<Prompt>,
     /// What was typed and not read.
     pub typed: Mutex<VecDeque<u8>>,
-    /// A number that differs from start to start, where the machine has one.
-    pub seed: u64,
+    /// The switches' connections to the world.
+    pub bridges: Vec<Bridge>,
     /// When the housekeeping is due.
     pub due: AtomicU64,
     /// Whether frames wait for somebody.
@@ -76,6 +77,8 @@ pub fn wake(hart: usize) {
 pub enum Receiver {
     /// A guest.
     Guest(usize),
+    /// A bridge.
+    Bridge(usize),
 }
 
 /// A frame waits for `receiver`. Whoever sent it may hold its device's lock still, so nothing is
@@ -88,6 +91,11 @@ pub fn frame_for(receiver: Receiver) {
         Receiver::Guest(guest) => {
             if let Some(guest) = monitor.guests.get(guest) {
                 guest.mail.store(true, Ordering::Release);
+            }
+        }
+        Receiver::Bridge(bridge) => {
+            if let Some(bridge) = monitor.bridges.get(bridge) {
+                bridge.leave_mail();
             }
         }
     }
@@ -161,9 +169,18 @@ impl Monitor {
         if !self.has_mail() || !self.mail.swap(false, Ordering::AcqRel) {
             return;
         }
+        self.carry();
         for guest in &self.guests {
             if guest.mail.swap(false, Ordering::AcqRel) {
                 guest.board.poll();
+            }
+        }
+    }
+
+    fn carry(&self) {
+        for bridge in &self.bridges {
+            if bridge.carry() {
+                self.mail.store(true, Ordering::Release);
             }
         }
     }
@@ -221,6 +238,8 @@ impl Monitor {
         if due != 0 {
             self.console.show_prompts();
         }
+        self.bridges.iter().for_each(Bridge::leave_mail);
+        self.carry();
         for guest in &self.guests {
             guest.board.poll();
         }
@@ -252,7 +271,7 @@ impl Monitor {
             *order = None;
             drop(order);
             match what {
-                Order::Reset => match guest.start(self.seed) {
+                Order::Reset => match guest.start() {
                     Ok(()) => {
                         self.say_of(guest, format_args!("starts again"));
                         self.release(guest);
@@ -350,6 +369,11 @@ impl Monitor {
                     self.typed.lock().push_back(byte);
                 }
                 self.due.store(0, Ordering::Relaxed);
+            }
+            let bridges = self.bridges.iter();
+            for bridge in bridges.filter(|bridge| bridge.interrupt() == Some(source)) {
+                bridge.interrupted();
+                self.mail.store(true, Ordering::Release);
             }
             interrupts.complete(source);
         }

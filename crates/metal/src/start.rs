@@ -1,28 +1,33 @@
 //! From reset to guests: finds the machine, shares out its memory, builds the guests of the
 //! bundle, and releases the other harts.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use ringer_bundle::Bundle;
+use ringer_bundle::{Bundle, Guest as Description};
 use ringer_hart::extensions::{Paging, Profile};
 use ringer_machine::memory_map::Span;
+use ringer_metal::randomness::{Randomness, SEED};
 use ringer_metal::schedule::Schedule;
 use ringer_shadow::HostPaging;
 use spin::{Mutex, Once};
 
+use crate::bridge::Bridge;
 use crate::clock;
 use crate::console::Console;
 use crate::cpu::{Abilities, Cpu, CpuPort};
+use crate::grounds;
 use crate::guest::{Guest, Surroundings};
 use crate::hardware::memory::PhysicalMemory;
 use crate::hardware::platform::Platform;
 use crate::hardware::power::Power;
 use crate::hardware::serial::Serial;
+use crate::hardware::virtio::{self, HostCard, Slot};
 use crate::hardware::{csr, release_harts};
-use crate::monitor::{self, Monitor, monitor};
+use crate::monitor::{self, Monitor, Receiver, monitor};
 use crate::network::Switches;
 use crate::prompt::Prompt;
 
@@ -147,26 +152,28 @@ fn build(
     let paging = abilities
         .paging
         .ok_or("the harts of this machine have no page tables (Sv39, Sv48 or Sv57)")?;
-    let seed = platform.seed ^ csr::read!("mcycle");
+    let slots = platform.virtio_slots();
+    let randomness = gather_randomness(&platform, &slots);
     let epoch = clock::epoch(&platform);
     let mut switches = Switches::default();
     let mut schedule = Schedule::new(cpus);
     let mut seats = Vec::new();
     let mut guests = Vec::new();
-    for (number, description) in descriptions.into_iter().enumerate() {
+    let bridges = build_bridges(&descriptions, &slots, &mut switches)?;
+    let all_grounds = grounds::share_out(&descriptions, &mut memory, &slots, &console)?;
+    for (number, (description, grounds)) in descriptions.into_iter().zip(all_grounds).enumerate() {
         let name = description.name;
         let share = description.share;
         let mut around = Surroundings {
             platform: &platform,
-            memory: &mut memory,
             console: &console,
             paging,
             profile: profile(&platform, paging),
             switches: &mut switches,
             epoch,
-            seed,
+            randomness: &randomness,
         };
-        let guest = Guest::build(number, seats.len(), description, &mut around)
+        let guest = Guest::build(number, seats.len(), description, grounds, &mut around)
             .map_err(|error| alloc::format!("{name} cannot start: {error}"))?;
         for hart in 0..guest.harts.len() {
             schedule.add(number, share);
@@ -174,8 +181,10 @@ fn build(
         }
         guests.push(guest);
     }
-    if let (Some(interrupts), Some((_, irq))) = (&platform.interrupts, platform.serial) {
-        interrupts.enable(irq);
+    if let Some(interrupts) = &platform.interrupts {
+        let serial = platform.serial.map(|(_, irq)| irq);
+        let cards = bridges.iter().filter_map(Bridge::interrupt);
+        cards.chain(serial).for_each(|irq| interrupts.enable(irq));
     }
     Ok(Monitor {
         ports: (0..cpus).map(|_| CpuPort::default()).collect(),
@@ -185,10 +194,48 @@ fn build(
         seats,
         prompt: Mutex::new(Prompt::default()),
         typed: Mutex::default(),
-        seed,
+        bridges,
         due: AtomicU64::new(0),
         mail: AtomicBool::new(false),
         at_work: AtomicUsize::new(0),
         platform,
     })
+}
+
+/// What the machine has of randomness: a device, what its builder left, and how long it took
+/// until here.
+fn gather_randomness(platform: &Platform, slots: &[Slot]) -> Randomness {
+    let mut bytes = [0; SEED];
+    let count = virtio::random(slots, &mut bytes);
+    let cycles = csr::read!("mcycle").to_le_bytes();
+    let drawn = bytes.get(..count).unwrap_or_default();
+    Randomness::new(&[platform.seed, drawn, &cycles])
+}
+
+/// Connects the bridged switches with the machine's network cards, both in their order.
+fn build_bridges(
+    descriptions: &[Description<'_>],
+    slots: &[Slot],
+    switches: &mut Switches,
+) -> Result<Vec<Bridge>, String> {
+    let ports = descriptions.iter().flat_map(|guest| &guest.ports);
+    let bridged = ports.filter(|port| port.bridged).map(|port| port.switch);
+    let bridged: BTreeSet<u32> = bridged.collect();
+    let cards: Vec<&Slot> = virtio::cards(slots).collect();
+    if bridged.len() > cards.len() {
+        let (wanted, there) = (bridged.len(), cards.len());
+        return Err(alloc::format!(
+            "guests want {wanted} switches bridged, and the host has {there} network cards"
+        ));
+    }
+    let pairs = bridged.into_iter().zip(cards).enumerate();
+    pairs
+        .map(|(number, (switch, slot))| {
+            let card = HostCard::start(slot);
+            let card = card
+                .ok_or_else(|| alloc::format!("the host's network card {number} does not start"))?;
+            let cable = switches.cable(switch, Receiver::Bridge(number));
+            Ok(Bridge::new(card, cable))
+        })
+        .collect()
 }

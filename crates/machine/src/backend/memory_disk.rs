@@ -61,6 +61,44 @@ impl<S: AsRef<[u8]> + AsMut<[u8]> + Send> BlockBackend for MemoryDisk<S> {
     }
 }
 
+/// A disk in memory that is only read.
+#[derive(Debug)]
+pub struct ImageDisk<S>(S);
+
+impl<S: AsRef<[u8]> + Send> ImageDisk<S> {
+    /// A disk that holds `bytes`.
+    pub fn new(bytes: S) -> Self {
+        Self(bytes)
+    }
+}
+
+impl<S: AsRef<[u8]> + Send> BlockBackend for ImageDisk<S> {
+    fn len(&self) -> u64 {
+        self.0.as_ref().len() as u64
+    }
+    fn read_only(&self) -> bool {
+        true
+    }
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> BackendResult {
+        let start = usize::try_from(offset).map_err(|_| BackendError)?;
+        let rest = self.0.as_ref().get(start..).ok_or(BackendError)?;
+        into.copy_from_slice(rest.get(..into.len()).ok_or(BackendError)?);
+        Ok(())
+    }
+    fn write(&mut self, _offset: u64, _from: &[u8]) -> BackendResult {
+        Err(BackendError)
+    }
+    fn flush(&mut self) -> BackendResult {
+        Ok(())
+    }
+    fn discard(&mut self, _offset: u64, _len: u64) -> BackendResult {
+        Err(BackendError)
+    }
+    fn write_zeroes(&mut self, _offset: u64, _len: u64, _may_unmap: bool) -> BackendResult {
+        Err(BackendError)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec;
@@ -82,6 +120,21 @@ mod tests {
             assert_eq!(disk.write_zeroes(offset, 24, false), Err(BackendError));
             assert_eq!(disk.discard(offset, u64::MAX), Err(BackendError));
         }
+    }
+
+    #[test]
+    fn an_image_is_only_read() {
+        let mut disk = ImageDisk::new([1, 2, 3, 4]);
+        assert_eq!((disk.len(), disk.read_only()), (4, true));
+        let mut into = [0; 2];
+        disk.read(2, &mut into).unwrap();
+        assert_eq!(into, [3, 4]);
+        for offset in [3, 5, u64::MAX] {
+            assert_eq!(disk.read(offset, &mut into), Err(BackendError));
+        }
+        assert_eq!(disk.write(0, &[9]), Err(BackendError));
+        assert_eq!(disk.write_zeroes(0, 1, true), Err(BackendError));
+        assert_eq!(disk.discard(0, 1), Err(BackendError));
     }
 
     #[test]

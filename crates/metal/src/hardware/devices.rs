@@ -15,6 +15,10 @@ impl Registers {
     pub unsafe fn new(base: usize, len: usize) -> Self {
         Self { base, len }
     }
+    /// Where they are, and how many bytes.
+    pub fn range(self) -> (usize, usize) {
+        (self.base, self.len)
+    }
     /// Those from `offset` on.
     pub fn part(self, offset: usize) -> Self {
         assert!(offset < self.len, "beyond the device");

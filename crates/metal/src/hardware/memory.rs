@@ -71,6 +71,15 @@ impl PhysicalMemory {
         // SAFETY: it is memory that was taken for this alone.
         unsafe { HEAP.lock().claim(span.base.0 as *mut u8, span.len as usize) }.map(|_| ())
     }
+    /// Room of `len` bytes, or less if there is not as much in one piece.
+    pub fn room(&mut self, len: u64) -> &'static mut [u8] {
+        let largest = self.0.largest() / PAGE_SIZE * PAGE_SIZE;
+        let Some(span) = self.0.take(len.min(largest), PAGE_SIZE) else {
+            return &mut [];
+        };
+        // SAFETY: it is memory that was taken for this alone; bytes have no bad values.
+        unsafe { core::slice::from_raw_parts_mut(span.base.0 as *mut u8, span.len as usize) }
+    }
     /// RAM for a guest that sees it at `base`.
     pub fn guest_ram(&mut self, base: GuestPhys, len: u64) -> Option<Ram> {
         let span = self.0.take(len, RAM_ALIGN)?;

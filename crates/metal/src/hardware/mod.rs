@@ -12,6 +12,7 @@ pub mod power;
 pub mod protection;
 pub mod serial;
 pub mod timer;
+pub mod virtio;
 pub mod wall_clock;
 
 use core::sync::atomic::{AtomicU32, Ordering};

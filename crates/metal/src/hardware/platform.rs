@@ -1,5 +1,7 @@
 //! The machine that the monitor runs on, as its device tree describes it.
 
+use alloc::vec::Vec;
+
 use fdt::Fdt;
 use fdt::node::FdtNode;
 use ringer_machine::memory_map::Span;
@@ -10,12 +12,15 @@ use super::interrupts::Interrupts;
 use super::power::Power;
 use super::serial::Serial;
 use super::timer::Timer;
+use super::virtio::Slot;
 use super::wall_clock::WallClock;
 
 /// "OSBI", at the start of `struct fw_dynamic_info`.
 const FW_DYNAMIC_MAGIC: u64 = 0x4942_534f;
 /// Regions of memory at most.
 const MEMORY_REGIONS: usize = 8;
+/// Virtio slots at most.
+const VIRTIO_SLOTS: usize = 64;
 /// What is there.
 #[derive(Debug)]
 pub struct Platform {
@@ -37,6 +42,8 @@ pub struct Platform {
     pub interrupts: Option<Interrupts>,
     /// The clock that knows the date, if there is one.
     pub wall_clock: Option<WallClock>,
+    /// Places of virtio devices.
+    pub virtio: [Option<Slot>; VIRTIO_SLOTS],
     /// The power switch.
     pub power: Power,
     /// Where what was loaded beside the monitor starts, and its length if that is known.
@@ -46,8 +53,8 @@ pub struct Platform {
     /// The extensions of the harts, as the device tree lists them: names with NULs between, or
     /// the older one-string form.
     pub extensions: &'static str,
-    /// Random bits of whoever built the machine.
-    pub seed: u64,
+    /// Random bytes of whoever built the machine.
+    pub seed: &'static [u8],
 }
 
 /// What keeps the monitor from running here.
@@ -133,6 +140,17 @@ impl Platform {
             let context = plic_context(&fdt, node, boot_hart)?;
             Some(Interrupts::new(registers(node)?, context))
         });
+        let mut virtio = [None; VIRTIO_SLOTS];
+        let slots = fdt.all_nodes().filter(|node| {
+            let mut names = node.compatible().into_iter().flat_map(|names| names.all());
+            names.any(|name| name == "virtio,mmio") && is_enabled(*node)
+        });
+        for (place, node) in virtio.iter_mut().zip(slots) {
+            *place = registers(node).map(|registers| Slot {
+                registers,
+                interrupt: interrupt(node),
+            });
+        }
         let wall_clock = fdt.find_compatible(&["google,goldfish-rtc"]);
         let power = fdt.find_compatible(&["sifive,test0", "sifive,test1"]);
 
@@ -152,6 +170,7 @@ impl Platform {
             serial,
             interrupts,
             wall_clock: wall_clock.and_then(registers).map(WallClock::new),
+            virtio,
             power: Power::new(power.and_then(registers)),
             bundle: initrd.or_else(|| next_stage(info).map(|start| (start, None))),
             arguments: chosen
@@ -159,8 +178,8 @@ impl Platform {
                 .unwrap_or_default(),
             extensions: first_hart_extensions(&fdt),
             seed: chosen
-                .and_then(|node| node.property("rng-seed")?.value.first_chunk())
-                .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+                .and_then(|node| node.property("rng-seed"))
+                .map_or(&[], |seed| seed.value),
         })
     }
     /// The first bytes of what was loaded at `start`, if that is in memory.
@@ -183,6 +202,12 @@ impl Platform {
         let joined = self.extensions.split('_').next().unwrap_or_default();
         let letters = joined.strip_prefix("rv64");
         listed() || (name.len() == 1 && letters.is_some_and(|letters| letters.contains(name)))
+    }
+    /// The places of virtio devices, in the order of their addresses.
+    pub fn virtio_slots(&self) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = self.virtio.iter().flatten().copied().collect();
+        slots.sort_by_key(|slot| slot.registers.range());
+        slots
     }
     /// The numbers of all harts.
     pub fn harts(&self) -> &[usize] {
