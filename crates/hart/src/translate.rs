@@ -37,6 +37,13 @@ impl Access {
             Self::Store => Cause::StoreAccess,
         }
     }
+    /// The bits that a leaf must have set, or gets (Privileged 4.3.1).
+    const fn marks(self) -> u64 {
+        match self {
+            Self::Fetch | Self::Load => Pte::A,
+            Self::Store => Pte::A | Pte::D,
+        }
+    }
     /// The cause when the address is misaligned.
     pub const fn misaligned(self) -> Cause {
         match self {
@@ -57,6 +64,42 @@ pub struct Translation {
     pub leaf_size: u64,
     /// The mapping is in all address spaces (4.3.1): the leaf or a pointer to it is global.
     pub global: bool,
+}
+
+/// What [`Hart::survey`] finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Survey {
+    /// Where the address leads.
+    pub translation: Translation,
+    /// By accesses, in their order.
+    permitted: [bool; 3],
+    /// Of the leaf; all ones if there is none.
+    flags: u64,
+}
+
+impl Survey {
+    /// Whether the leaf permits the access.
+    pub fn permits(&self, access: Access) -> bool {
+        self.permitted[access as usize]
+    }
+    /// Whether A, and D for a store, are set already.
+    pub fn is_marked(&self, access: Access) -> bool {
+        self.flags & access.marks() == access.marks()
+    }
+}
+
+/// Where a walk ended.
+struct End {
+    translation: Translation,
+    /// The leaf, and where it is; `None` where addresses are not translated.
+    leaf: Option<(GuestPhys, Pte)>,
+}
+
+impl End {
+    fn permits(&self, hart: &Hart, access: Access, context: &AccessContext) -> bool {
+        self.leaf
+            .is_none_or(|(_, leaf)| hart.leaf_permits(leaf, access, context))
+    }
 }
 
 /// One step of a walk, for those who want to watch it (the monitor prompt, traces).
@@ -140,6 +183,24 @@ impl Hart {
         self.walk(bus, va, access, context, false, watch)
     }
 
+    /// What one walk finds out for all kinds of access, without a change to memory: for those who
+    /// keep what they find. Shows each step to `watch`. `None` if all of them fault.
+    pub fn survey<B: Bus + ?Sized>(
+        &self,
+        bus: &B,
+        va: GuestVirt,
+        context: &AccessContext,
+        watch: impl FnMut(WalkStep),
+    ) -> Option<Survey> {
+        let end = self.find_leaf(bus, va, Access::Load, context, watch).ok()?;
+        Some(Survey {
+            translation: end.translation,
+            permitted: [Access::Fetch, Access::Load, Access::Store]
+                .map(|access| end.permits(self, access, context)),
+            flags: end.leaf.map_or(u64::MAX, |(_, entry)| entry.0),
+        })
+    }
+
     fn walk<B: Bus + ?Sized>(
         &self,
         bus: &B,
@@ -149,15 +210,65 @@ impl Hart {
         update: bool,
         mut watch: impl FnMut(WalkStep),
     ) -> Result<Translation, Exception> {
+        let page_fault = || Exception::new(access.page_fault(), va.0);
+        let access_fault = || Exception::new(access.access_fault(), va.0);
+        loop {
+            let end = self.find_leaf(bus, va, access, context, &mut watch)?;
+            if !end.permits(self, access, context) {
+                return Err(page_fault());
+            }
+            let Some((entry_at, Pte(bits))) = end.leaf else {
+                return Ok(end.translation);
+            };
+            let wanted = access.marks();
+            if bits & wanted != wanted {
+                if self.csrs.menvcfg & menvcfg::ADUE == 0 {
+                    return Err(page_fault());
+                }
+                if update {
+                    if !self
+                        .csrs
+                        .pmp
+                        .allows(entry_at, 8, Access::Store, Privilege::Supervisor)
+                    {
+                        return Err(access_fault());
+                    }
+                    let swapped = bus
+                        .ram()
+                        .compare_exchange::<u64>(entry_at, bits, bits | wanted)
+                        .ok_or_else(access_fault)?;
+                    if swapped.is_err() {
+                        // Another hart changed the entry meanwhile: look at it again.
+                        continue;
+                    }
+                }
+            }
+            return Ok(end.translation);
+        }
+    }
+
+    /// The walk down to the leaf, whoever may use that. `access` names the exception.
+    #[inline]
+    fn find_leaf<B: Bus + ?Sized>(
+        &self,
+        bus: &B,
+        va: GuestVirt,
+        access: Access,
+        context: &AccessContext,
+        mut watch: impl FnMut(WalkStep),
+    ) -> Result<End, Exception> {
         let levels = match context.satp >> satp::MODE_SHIFT {
             satp::MODE_SV39 => 3,
             satp::MODE_SV48 => 4,
             satp::MODE_SV57 => 5,
             _ => {
-                return Ok(Translation {
-                    phys: GuestPhys(va.0),
-                    leaf_size: u64::MAX,
-                    global: false,
+                return Ok(End {
+                    translation: Translation {
+                        phys: GuestPhys(va.0),
+                        leaf_size: u64::MAX,
+                        global: false,
+                    },
+                    leaf: None,
                 });
             }
         };
@@ -195,70 +306,49 @@ impl Hart {
             if !entry.valid() || (entry.writable() && !entry.readable()) || entry.reserved() != 0 {
                 return Err(page_fault());
             }
-            if !entry.is_leaf() {
-                // A, D, U, N and PBMT are reserved in pointers (4.4.1).
-                let clear = entry.napot() || entry.pbmt() != 0;
-                if clear || entry.user() || entry.accessed() || entry.dirty() || level == 0 {
-                    return Err(page_fault());
-                }
-                table = entry.ppn() << PAGE_SHIFT;
-                global |= entry.global();
-                continue;
+            global |= entry.global();
+            if entry.is_leaf() {
+                let translation = self.leads_to(entry, level, va, global);
+                return Ok(End {
+                    translation: translation.ok_or_else(page_fault)?,
+                    leaf: Some((entry_at, entry)),
+                });
             }
-
-            if !self.leaf_permits(entry, access, context) {
+            // A, D, U, N and PBMT are reserved in pointers (4.4.1).
+            let clear = entry.napot() || entry.pbmt() != 0;
+            if clear || entry.user() || entry.accessed() || entry.dirty() || level == 0 {
                 return Err(page_fault());
             }
-            let pbmt_enabled = self.csrs.menvcfg & menvcfg::PBMTE != 0;
-            if entry.pbmt() != 0 && (!pbmt_enabled || entry.pbmt() == 3) {
-                return Err(page_fault());
-            }
-            let leaf_bits = if entry.napot() {
-                // Svnapot defines one size: 64 KiB.
-                if level != 0 || entry.ppn() & 0xf != 0x8 {
-                    return Err(page_fault());
-                }
-                PAGE_SHIFT + 4
-            } else {
-                shift
-            };
-            let base = entry.ppn() << PAGE_SHIFT;
-            let leaf_size = 1u64 << leaf_bits;
-            if !entry.napot() && base & (leaf_size - 1) != 0 {
-                return Err(page_fault()); // misaligned superpage
-            }
-
-            let wanted = Pte::A | if access == Access::Store { Pte::D } else { 0 };
-            if bits & wanted != wanted {
-                if self.csrs.menvcfg & menvcfg::ADUE == 0 {
-                    return Err(page_fault());
-                }
-                if update {
-                    if !self
-                        .csrs
-                        .pmp
-                        .allows(entry_at, 8, Access::Store, Privilege::Supervisor)
-                    {
-                        return Err(access_fault());
-                    }
-                    let swapped = bus
-                        .ram()
-                        .compare_exchange::<u64>(entry_at, bits, bits | wanted)
-                        .ok_or_else(access_fault)?;
-                    if swapped.is_err() {
-                        // Another hart changed the entry meanwhile: look at it again.
-                        level += 1;
-                        continue;
-                    }
-                }
-            }
-            let phys = base & !(leaf_size - 1) | va.0 & (leaf_size - 1);
-            return Ok(Translation {
-                phys: GuestPhys(phys),
-                leaf_size,
-                global: global || entry.global(),
-            });
+            table = entry.ppn() << PAGE_SHIFT;
         }
+    }
+
+    /// Where a leaf at `level` leads, if it is well-formed.
+    #[inline]
+    fn leads_to(&self, leaf: Pte, level: u32, va: GuestVirt, global: bool) -> Option<Translation> {
+        let pbmt_enabled = self.csrs.menvcfg & menvcfg::PBMTE != 0;
+        if leaf.pbmt() != 0 && (!pbmt_enabled || leaf.pbmt() == 3) {
+            return None;
+        }
+        let leaf_bits = if leaf.napot() {
+            // Svnapot defines one size: 64 KiB.
+            if level != 0 || leaf.ppn() & 0xf != 0x8 {
+                return None;
+            }
+            PAGE_SHIFT + 4
+        } else {
+            PAGE_SHIFT + 9 * level
+        };
+        let base = leaf.ppn() << PAGE_SHIFT;
+        let leaf_size = 1u64 << leaf_bits;
+        if !leaf.napot() && base & (leaf_size - 1) != 0 {
+            return None; // misaligned superpage
+        }
+        Some(Translation {
+            phys: GuestPhys(base & !(leaf_size - 1) | va.0 & (leaf_size - 1)),
+            leaf_size,
+            global,
+        })
     }
 
     fn leaf_permits(&self, leaf: Pte, access: Access, context: &AccessContext) -> bool {

@@ -1,7 +1,7 @@
 //! What the definition says about an address: the only place where a shadow's rights come from.
 
 use ringer_hart::pmp::PageVerdict;
-use ringer_hart::translate::{Access, AccessContext, Translation};
+use ringer_hart::translate::{Access, AccessContext, Translation, WalkStep};
 use ringer_hart::{Bus, GuestPhys, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::pte::Pte;
 
@@ -19,19 +19,25 @@ pub(crate) const MAX_LEVELS: u32 = 5;
 const ACCESSES: [Access; 3] = [Access::Fetch, Access::Load, Access::Store];
 
 /// The guest's entries that a walk went through, by level.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Path([Option<(GuestPhys, Pte)>; MAX_LEVELS as usize]);
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Path {
+    places: [(GuestPhys, Pte); MAX_LEVELS as usize],
+    /// A bit for each level that the guest has.
+    levels: u32,
+}
 
 impl Path {
     fn note(&mut self, level: u32, at: GuestPhys, entry: Pte) {
-        if let Some(place) = self.0.get_mut(level as usize) {
-            *place = Some((at, entry));
+        if let Some(place) = self.places.get_mut(level as usize) {
+            *place = (at, entry);
+            self.levels |= 1 << level;
         }
     }
 
     /// Where the entry at `level` was, and what it held.
     pub fn at(&self, level: u32) -> Option<(GuestPhys, Pte)> {
-        self.0.get(level as usize).copied().flatten()
+        let place = *self.places.get(level as usize)?;
+        (self.levels >> level & 1 != 0).then_some(place)
     }
 
     /// What the entry at `level` held; 0 where the guest has none.
@@ -42,11 +48,6 @@ impl Path {
     /// The guest's table at `level`.
     pub fn table(&self, level: u32) -> Option<GuestPhys> {
         self.at(level).map(|(at, _)| at.page())
-    }
-
-    /// The entry that ended the walk.
-    fn last(&self) -> Option<Pte> {
-        self.0.iter().flatten().next().map(|(_, entry)| *entry)
     }
 }
 
@@ -76,21 +77,27 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
     /// in which not all may be accessed so: then the definition must do it.
     pub fn look(&self, va: GuestVirt, access: Access) -> Option<Found> {
         for _ in 0..ATTEMPTS {
-            let (translation, path) = self.inspect(va, access)?;
-            if !is_marked(&path, access) {
+            let mut path = Path::default();
+            let note = |step: WalkStep| path.note(step.level, step.entry_at, step.entry);
+            let survey = self.hart.survey(self.bus, va, self.context, note)?;
+            if !survey.permits(access) {
+                return None;
+            }
+            if !survey.is_marked(access) {
                 // It is this that may set A and D; what it led to is seen at the next look.
                 self.hart
                     .translate(self.bus, va, access, self.context)
                     .ok()?;
                 continue;
             }
-            let (level, span, host) = self.largest_leaf(&translation)?;
+            let (level, span, host) = self.largest_leaf(&survey.translation)?;
             let mut rights = Rights::empty();
             for other in ACCESSES {
-                let right = Rights::needed_for(other);
-                let allowed = || other == access || self.also(va, other, &translation, &path);
-                if self.is_open(span, level, other) && allowed() {
-                    rights |= right;
+                if survey.permits(other)
+                    && survey.is_marked(other)
+                    && self.is_open(span, level, other)
+                {
+                    rights |= Rights::needed_for(other);
                 }
             }
             // Hardware has no leaf with W and without R. The definition does not either.
@@ -107,28 +114,6 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
                 });
         }
         None
-    }
-
-    fn inspect(&self, va: GuestVirt, access: Access) -> Option<(Translation, Path)> {
-        let mut path = Path::default();
-        let translation = self
-            .hart
-            .inspect(self.bus, va, access, self.context, |step| {
-                path.note(step.level, step.entry_at, step.entry);
-            })
-            .ok()?;
-        Some((translation, path))
-    }
-
-    /// Whether another access to the same address would go the same way, and change nothing.
-    fn also(&self, va: GuestVirt, access: Access, found: &Translation, path: &Path) -> bool {
-        // Saves walks that are sure to fail.
-        let hopeless = path.last().is_some_and(|leaf| match access {
-            Access::Fetch => !leaf.executable(),
-            Access::Load => !leaf.readable() && !leaf.executable(),
-            Access::Store => !leaf.writable() || !leaf.dirty(),
-        });
-        !hopeless && is_marked(path, access) && self.inspect(va, access) == Some((*found, *path))
     }
 
     /// The largest leaf that is all in RAM, inside the guest's leaf, of one mind by the PMP, and
@@ -150,30 +135,23 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
                     .bus
                     .watched_page()
                     .is_some_and(|page| page.0.wrapping_sub(span.0) < bytes);
-            let verdict = self.verdict(span, level, Access::Load);
-            (possible && !watched && verdict != PageVerdict::Split).then_some((level, span, host))
+            let pmp = &self.hart.csrs.pmp;
+            let split = || {
+                let privilege = self.context.mode.privilege;
+                pmp.span(span, bytes, Access::Load, privilege) == PageVerdict::Split
+            };
+            (possible && !watched && !split()).then_some((level, span, host))
         })
     }
 
-    fn verdict(&self, span: GuestPhys, level: u32, access: Access) -> PageVerdict {
-        let privilege = self.context.mode.privilege;
-        self.hart
-            .csrs
-            .pmp
-            .span(span, size(level), access, privilege)
-    }
-
-    /// Whether nothing but the page tables forbids the access anywhere in the leaf.
+    /// Whether nothing but the page tables forbids the access anywhere in the leaf, of which the
+    /// PMP is of one mind.
     fn is_open(&self, span: GuestPhys, level: u32, access: Access) -> bool {
+        let privilege = self.context.mode.privilege;
         let watched = access == Access::Store && self.bus.watched_page() == Some(span);
-        self.verdict(span, level, access) == PageVerdict::Allowed && !watched
+        let pmp = &self.hart.csrs.pmp;
+        pmp.allows(span, size(level), access, privilege) && !watched
     }
-}
-
-/// Whether the walk found A and D as the access needs them. A bare address needs none.
-fn is_marked(path: &Path, access: Access) -> bool {
-    let wanted = Pte::A | if access == Access::Store { Pte::D } else { 0 };
-    path.last().is_none_or(|leaf| leaf.0 & wanted == wanted)
 }
 
 const _: () = assert!(size(0) == PAGE_SIZE);
