@@ -98,6 +98,20 @@ cell!(u16, AtomicU16);
 cell!(u32, AtomicU32);
 cell!(u64, AtomicU64);
 
+/// A page of RAM, as a page table is: to be read, many entries at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct RamTable<'a>(&'a [AtomicU64; TABLE_ENTRIES]);
+
+const TABLE_ENTRIES: usize = (PAGE_SIZE / 8) as usize;
+
+impl RamTable<'_> {
+    /// The entry with this number, modulo how many there are.
+    #[inline(always)]
+    pub fn entry(&self, index: usize) -> u64 {
+        self.0[index % TABLE_ENTRIES].load(Relaxed)
+    }
+}
+
 impl Ram {
     /// No RAM at all.
     #[expect(
@@ -246,6 +260,18 @@ impl Ram {
     pub fn load<T: Cell>(&self, addr: GuestPhys) -> Option<T> {
         self.load_at(addr.0.wrapping_sub(self.base.0))
     }
+    /// The page that starts at a guest-physical address, to be read; `None` if it is no RAM or
+    /// no page starts there.
+    #[inline]
+    pub fn table(&self, addr: GuestPhys) -> Option<RamTable<'_>> {
+        let offset = self.offset(addr, PAGE_SIZE)?;
+        let start = offset
+            .is_multiple_of(PAGE_SIZE)
+            .then(|| self.cell::<u64>(offset))??;
+        // SAFETY: `offset` has checked that the whole page is inside the host memory, which is
+        // aligned and lives as long as `self`; it is reached by atomics only.
+        Some(RamTable(unsafe { &*start.cast() }))
+    }
     /// Writes an aligned integer at a guest-physical address.
     #[inline]
     pub fn store<T: Cell>(&self, addr: GuestPhys, value: T) -> Option<()> {
@@ -340,6 +366,22 @@ mod tests {
 
     fn at(page: u64) -> GuestPhys {
         BASE.offset(page * PAGE_SIZE)
+    }
+
+    #[test]
+    fn a_page_is_read_as_a_table() {
+        let ram = Ram::zeroed(BASE, PAGES * PAGE_SIZE).unwrap();
+        ram.store(at(7).offset(511 * 8), 9_u64).unwrap();
+        let table = ram.table(at(7)).unwrap();
+        assert_eq!((table.entry(511), table.entry(510)), (9, 0));
+        for outside in [
+            at(8),
+            at(7).offset(8),
+            GuestPhys(0),
+            GuestPhys(u64::MAX - 4095),
+        ] {
+            assert!(ram.table(outside).is_none(), "{outside}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ extern crate alloc;
 mod cache;
 mod counts;
 mod fence;
+mod heed;
 mod look;
 mod paging;
 mod pool;

@@ -83,6 +83,7 @@ impl TablePool {
         self.base.0.is_multiple_of(PAGE_SIZE) && end.is_some_and(|end| end <= PHYSICAL_END)
     }
 
+    #[inline]
     fn tables(&self) -> &[TablePage] {
         match &self.memory {
             Memory::Owned(pages) => pages,
@@ -91,6 +92,7 @@ impl TablePool {
     }
 
     /// How many pages there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.tables().len()
     }
@@ -114,17 +116,20 @@ impl TablePool {
             .then(|| self.load(page, (offset / 8) as usize))
     }
 
+    #[inline]
     pub(crate) fn phys(&self, page: usize) -> HostPhys {
         HostPhys(self.base.0 + ((page as u64) << PAGE_SHIFT))
     }
 
     /// The number of the page that starts at this address.
+    #[inline]
     pub(crate) fn page_at(&self, phys: HostPhys) -> Option<usize> {
         let offset = phys.0.checked_sub(self.base.0)?;
         let page = usize::try_from(offset >> PAGE_SHIFT).ok()?;
         (offset.is_multiple_of(PAGE_SIZE) && page < self.len()).then_some(page)
     }
 
+    #[inline]
     fn entry(&self, page: usize, index: usize) -> Option<&AtomicU64> {
         self.tables().get(page)?.0.get(index)
     }
@@ -132,10 +137,12 @@ impl TablePool {
     // Relaxed is enough in both: only one thread makes entries, and what the hardware's walker
     // sees is ordered by the fences that the shadow asks for, not by the memory model.
 
+    #[inline]
     pub(crate) fn load(&self, page: usize, index: usize) -> Pte {
         Pte(self.entry(page, index).map_or(0, |e| e.load(Relaxed)))
     }
 
+    #[inline]
     pub(crate) fn store(&self, page: usize, index: usize, entry: Pte) {
         if let Some(place) = self.entry(page, index) {
             place.store(entry.0, Relaxed);

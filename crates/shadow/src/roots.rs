@@ -65,8 +65,8 @@ impl Above {
 pub(crate) struct RootRecord {
     pub context: AccessContext,
     pub table: TableId,
-    /// The guest fenced since the entries were last compared with its tables.
-    pub suspect: bool,
+    /// How many of the guest's fences its entries are up to date with.
+    pub heeded: u64,
     /// By halves of the address space.
     pub above: [Above; 2],
     entered: u64,
@@ -133,13 +133,6 @@ impl Roots {
             .filter_map(|(slot, s)| Some((slot, s.root.as_ref()?)))
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut RootRecord, &mut Due)> {
-        self.slots
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(slot, s)| Some((slot, s.root.as_mut()?, &mut s.due)))
-    }
-
     pub fn find(&mut self, context: &AccessContext) -> Option<usize> {
         let hint = self.hints.get_mut(hash(context))?;
         let is_it = |s: &Slot| s.root.as_ref().is_some_and(|r| r.context == *context);
@@ -162,12 +155,12 @@ impl Roots {
             .map(|(slot, _)| slot)
     }
 
-    pub fn put(&mut self, slot: usize, context: AccessContext, table: TableId) {
+    pub fn put(&mut self, slot: usize, context: AccessContext, table: TableId, heeded: u64) {
         if let Some(place) = self.slots.get_mut(slot) {
             place.root = Some(RootRecord {
                 context,
                 table,
-                suspect: false,
+                heeded,
                 above: [Above::default(); 2],
                 entered: 0,
             });

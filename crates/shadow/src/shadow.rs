@@ -2,11 +2,12 @@
 
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::{Access, AccessContext};
-use ringer_hart::{Bus, GuestVirt, Hart, PAGE_SHIFT, pmp};
+use ringer_hart::{Bus, GuestVirt, Hart, pmp};
 use ringer_isa::pte::Pte;
 
 use crate::counts::Counts;
 use crate::fence::{Due, HostFence};
+use crate::heed::FenceLog;
 use crate::look::{Found, Looker, MAX_LEVELS};
 use crate::paging::{HostPaging, Rights, index, leaf, leaf_phys};
 use crate::pool::{HostPhys, TablePool};
@@ -81,6 +82,7 @@ impl Rules {
 pub struct Shadow {
     tables: Tables,
     roots: Roots,
+    fences: FenceLog,
     paging: HostPaging,
     ram: HostPhys,
     live: Option<usize>,
@@ -115,6 +117,7 @@ impl Shadow {
         Ok(Self {
             tables: Tables::new(pool),
             roots: Roots::new(roots),
+            fences: FenceLog::default(),
             paging,
             ram,
             live: None,
@@ -146,8 +149,8 @@ impl Shadow {
         self.counts.enters += 1;
         self.live = Some(slot);
         self.roots.stamp(slot);
-        if self.roots.get(slot)?.suspect {
-            self.revalidate(slot, bus);
+        if self.roots.get(slot)?.heeded != self.fences.count() {
+            self.heed(slot, bus);
         }
         Some(Root {
             table: self.tables.phys(self.roots.get(slot)?.table),
@@ -191,22 +194,14 @@ impl Shadow {
 
     /// Does what the guest's `sfence.vma` asks. [`Shadow::enter`] must follow.
     ///
-    /// Fences without an address throw nothing away: the roots concerned are compared with the
-    /// guest's tables when they are entered next. Global mappings get no exception.
+    /// That throws nothing away: what the fence concerns is compared with the guest's tables when
+    /// its root is entered next. Global mappings get no exception.
     pub fn fence(&mut self, fence: AddressFence) {
         match fence.va {
             None => self.counts.space_fences += 1,
             Some(_) => self.counts.address_fences += 1,
         }
-        for (_, root, due) in self.roots.iter_mut() {
-            if !root.is_of(fence.asid) {
-                continue;
-            }
-            match fence.va {
-                None => root.suspect = true,
-                Some(va) => due.add(drop_address(&mut self.tables, self.paging, root, va)),
-            }
-        }
+        self.fences.add(fence);
     }
 
     /// All translations are void, as `Effects::FLUSH_TLB` says: the PMP or `menvcfg` changed, or
@@ -240,7 +235,7 @@ impl Shadow {
     /// The table of the root entered last, if it holds only what is right.
     pub(crate) fn live_table(&self) -> Option<TableId> {
         let root = self.roots.get(self.live?)?;
-        (!root.suspect && !self.rules_suspect).then_some(root.table)
+        self.is_settled(root).then_some(root.table)
     }
 
     pub(crate) fn tables(&self) -> &Tables {
@@ -265,7 +260,17 @@ impl Shadow {
         let root = self.roots.get(slot)?;
         let context = hart.fetch_context();
         let entered = root.context == context && context == hart.data_context();
-        (entered && !root.suspect && !self.rules_suspect).then_some(slot)
+        (entered && self.is_settled(root)).then_some(slot)
+    }
+
+    /// Whether a root holds only what is right.
+    fn is_settled(&self, root: &RootRecord) -> bool {
+        root.heeded == self.fences.count() && !self.rules_suspect
+    }
+
+    /// Whether a root will be compared with the guest's tables when it is entered.
+    pub(crate) fn is_suspect(&self, root: &RootRecord) -> bool {
+        self.fences.concerns(root)
     }
 
     fn heed_rules(&mut self, hart: &Hart) {
@@ -302,7 +307,7 @@ impl Shadow {
                 None => self.evict()?,
             }
         };
-        self.roots.put(slot, context, table);
+        self.roots.put(slot, context, table, self.fences.count());
         self.counts.roots += 1;
         Some(slot)
     }
@@ -315,35 +320,18 @@ impl Shadow {
         Some(())
     }
 
-    fn revalidate<B: Bus + ?Sized>(&mut self, slot: usize, bus: &B) {
+    /// Brings a root up to date with the guest's fences.
+    fn heed<B: Bus + ?Sized>(&mut self, slot: usize, bus: &B) {
         let Some(root) = self.roots.get_mut(slot) else {
             return;
         };
-        root.suspect = false;
-        let table = root.table;
-        let mut due = Due::default();
-        let mut dropped = Dropped::default();
-        for half in [0, 1] {
-            let current = root
-                .above
-                .get(half)
-                .is_none_or(|above| above.is_current(|at| bus.ram().load::<u64>(at)));
-            if !current {
-                let all = self.tables.clear_half(table, half);
-                due.add(Due::after_many(all));
-                dropped += all;
-            }
-        }
-        let kept = self
-            .tables
-            .revalidate(table, bus.ram(), &mut |_, entry: Dropped| {
-                due.add(Due::after_many(entry));
-                dropped += entry;
-            });
-        self.counts.revalidations += 1;
-        self.counts.kept += kept;
-        self.counts.dropped += dropped.leaves;
-        self.roots.add_due(slot, due);
+        let heeded = self
+            .fences
+            .heed(root, &mut self.tables, self.paging, bus.ram());
+        self.counts.revalidations += u64::from(heeded.whole);
+        self.counts.kept += heeded.kept;
+        self.counts.dropped += heeded.dropped.leaves;
+        self.roots.add_due(slot, heeded.due);
     }
 
     /// Enters what was found into the live root.
@@ -507,52 +495,4 @@ fn prepare_half(
     }
     tables.set_source(root.table, half, found.path.table(paging.levels() - 1));
     stale
-}
-
-/// Drops all that was made of the guest's leaf at `va`: that may be larger than the shadow's.
-fn drop_address(tables: &mut Tables, paging: HostPaging, root: &RootRecord, va: GuestVirt) -> Due {
-    let mut due = Due::default();
-    for (half, above) in root.above.iter().enumerate() {
-        if above.has_leaf_at(paging, half, va) {
-            due.add(Due::after_many(tables.clear_half(root.table, half)));
-        }
-    }
-    if !paging.is_canonical(va) {
-        return due;
-    }
-    let mut table = root.table;
-    for level in (0..paging.levels()).rev() {
-        let at = Place {
-            table,
-            index: index(va, level),
-        };
-        let split = tables.seen(at).is_some_and(Pte::is_leaf);
-        match tables.content(at) {
-            Content::Table(below) if !split => table = below,
-            _ if level == 0 => {
-                due.add(drop_napot(tables, table, va));
-                break;
-            }
-            _ => {
-                due.add(Due::after(tables.clear(at), va));
-                break;
-            }
-        }
-    }
-    due
-}
-
-/// Empties the place of `va` in a table of 4-KiB leaves, and its neighbours that were made from the
-/// same leaf of 64 KiB: a fence on any address in that concerns all of it (Svnapot).
-fn drop_napot(tables: &mut Tables, table: TableId, va: GuestVirt) -> Due {
-    let own = index(va, 0);
-    let mut due = Due::default();
-    for index in (own & !0xf)..=(own | 0xf) {
-        let place = Place { table, index };
-        if index == own || tables.seen(place).is_some_and(Pte::napot) {
-            let page = va.0 & !0xffff | (index as u64 & 0xf) << PAGE_SHIFT;
-            due.add(Due::after(tables.clear(place), GuestVirt(page)));
-        }
-    }
-    due
 }

@@ -43,6 +43,17 @@ impl AddAssign for Dropped {
     }
 }
 
+/// 64 entries, compared with their sources.
+#[derive(Clone, Copy, Default)]
+struct Compared {
+    /// What is no longer so.
+    changed: u64,
+    /// What is, and was made from a pointer or from nothing.
+    others: u64,
+    /// How many were made from a leaf, and still hold.
+    leaves: u64,
+}
+
 /// What is known of a table beside what the hardware reads.
 #[derive(Clone)]
 struct Record {
@@ -73,11 +84,44 @@ impl Record {
         let table = (*self.sources.get(index / (ENTRIES / 2))?)?;
         Some(table.offset(index as u64 * 8))
     }
+
+    /// Compares the used ones of 64 entries. Kernels fence often, so each takes few instructions.
+    #[inline]
+    fn compare(&self, number: usize, ram: &Ram) -> Compared {
+        let mut compared = Compared::default();
+        let mut rest = self.used.get(number).copied().unwrap_or(0);
+        let first = number * 64;
+        let Some(Some(source)) = self.sources.get(first / (ENTRIES / 2)) else {
+            compared.others = rest;
+            return compared;
+        };
+        let (Some(table), Some(seen)) = (ram.table(*source), self.seen.get(first..first + 64))
+        else {
+            // What is no RAM any more has changed.
+            compared.changed = rest;
+            return compared;
+        };
+        while rest != 0 {
+            let bit = rest.trailing_zeros() as usize;
+            let lowest = rest & rest.wrapping_neg();
+            rest ^= lowest;
+            let seen = seen.get(bit).copied().unwrap_or_default();
+            if !still_holds(seen, Pte(table.entry(first + bit))) {
+                compared.changed |= lowest;
+            } else if seen.is_leaf() {
+                compared.leaves += 1;
+            } else {
+                compared.others |= lowest;
+            }
+        }
+        compared
+    }
 }
 
 /// Whether an entry made when its source held `seen` is still right if that now holds `now`.
 /// A leaf may have become dirty: the hart itself does that to entries it uses, and it takes no
 /// right away.
+#[inline(always)]
 pub(crate) fn still_holds(seen: Pte, now: Pte) -> bool {
     seen == now || (seen.is_leaf() && Pte(seen.0 | Pte::D) == now)
 }
@@ -140,6 +184,7 @@ impl Tables {
         }
     }
 
+    #[inline]
     pub fn content(&self, at: Place) -> Content {
         let entry = self.pool.load(at.table.0, at.index);
         if !entry.valid() {
@@ -155,6 +200,7 @@ impl Tables {
     }
 
     /// What the place's source held, if it has a source and is used.
+    #[inline]
     pub fn seen(&self, at: Place) -> Option<Pte> {
         let record = self.records.get(at.table.0)?;
         record.source(at.index)?;
@@ -162,6 +208,7 @@ impl Tables {
     }
 
     /// Fills a place.
+    #[inline]
     pub fn set(&mut self, at: Place, entry: Pte, seen: Pte) {
         self.see(at, seen);
         if let Some(record) = self.records.get_mut(at.table.0) {
@@ -171,12 +218,14 @@ impl Tables {
     }
 
     /// Lets an empty place point to `table`.
+    #[inline]
     pub fn set_table(&mut self, at: Place, table: TableId, seen: Pte) {
         let entry = Pte::new(self.phys(table).0 >> PAGE_SHIFT, Pte::V);
         self.set(at, entry, seen);
     }
 
     /// Notes what the place's source holds now.
+    #[inline]
     pub fn see(&mut self, at: Place, seen: Pte) {
         if let Some(record) = self.records.get_mut(at.table.0)
             && let Some(place) = record.seen.get_mut(at.index)
@@ -188,16 +237,12 @@ impl Tables {
     /// The used entries of a table, in order.
     pub fn used(&self, table: TableId) -> impl Iterator<Item = usize> + use<> {
         let used = self.records.get(table.0).map_or([0; 8], |r| r.used);
-        used.into_iter().enumerate().flat_map(|(number, mut word)| {
-            core::iter::from_fn(move || {
-                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
-                word &= word - 1;
-                Some(number * 64 + bit)
-            })
-        })
+        (used.into_iter().enumerate())
+            .flat_map(|(number, word)| bits(word).map(move |bit| number * 64 + bit))
     }
 
     /// Empties a place; the tables below it are free again.
+    #[inline]
     pub fn clear(&mut self, at: Place) -> Dropped {
         let content = self.content(at);
         self.pool.store(at.table.0, at.index, Pte(0));
@@ -241,32 +286,52 @@ impl Tables {
         dropped
     }
 
+    /// The used entries among the sixteen, aligned, that `index` is one of.
+    pub fn used_of_sixteen(
+        &self,
+        table: TableId,
+        index: usize,
+    ) -> impl Iterator<Item = usize> + use<> {
+        let first = index & !0xf;
+        let record = self.records.get(table.0);
+        let word = record.and_then(|r| r.used.get(first / 64)).copied();
+        let sixteen = word.unwrap_or(0) >> (first % 64) & 0xffff;
+        bits(sixteen).map(move |bit| first + bit)
+    }
+
     /// Compares what was seen with what the guest's tables hold now, and takes away what is no
     /// longer so. Returns how many leaves remain, and `each` is told of what went.
-    pub fn revalidate(
-        &mut self,
-        table: TableId,
-        ram: &Ram,
-        each: &mut impl FnMut(Place, Dropped),
-    ) -> u64 {
+    pub fn revalidate(&mut self, table: TableId, ram: &Ram, each: &mut impl FnMut(Dropped)) -> u64 {
         let mut kept = 0;
-        for index in self.used(table) {
-            let at = Place { table, index };
-            if !self.is_current(at, ram) {
-                let dropped = self.clear(at);
-                each(at, dropped);
+        for number in 0..ENTRIES / 64 {
+            let Some(record) = self.records.get(table.0) else {
+                return kept;
+            };
+            if record.used.get(number).is_none_or(|used| *used == 0) {
                 continue;
             }
-            match self.content(at) {
-                Content::Table(below) => kept += self.revalidate(below, ram, each),
-                Content::Leaf(_) => kept += 1,
-                Content::Nothing => {}
+            let compared = record.compare(number, ram);
+            kept += compared.leaves;
+            for bit in bits(compared.changed) {
+                let index = number * 64 + bit;
+                each(self.clear(Place { table, index }));
+            }
+            // The recursion is as deep as the host's tables.
+            for bit in bits(compared.others) {
+                let index = number * 64 + bit;
+                match self.content(Place { table, index }) {
+                    Content::Table(below) => kept += self.revalidate(below, ram, each),
+                    Content::Leaf(_) => kept += 1,
+                    Content::Nothing => {}
+                }
             }
         }
         kept
     }
 
-    fn is_current(&self, at: Place, ram: &Ram) -> bool {
+    /// Whether a place's source holds what it did.
+    #[inline]
+    pub fn is_current(&self, at: Place, ram: &Ram) -> bool {
         let Some(record) = self.records.get(at.table.0) else {
             return false;
         };
@@ -278,4 +343,14 @@ impl Tables {
         ram.load::<u64>(source)
             .is_some_and(|now| still_holds(seen, Pte(now)))
     }
+}
+
+/// The numbers of the bits that are set.
+#[inline]
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
 }

@@ -44,7 +44,7 @@ impl Shadow {
             context: root.context,
             slot,
             live: live == Some(slot),
-            suspect: root.suspect,
+            suspect: self.is_suspect(root),
             table: self.tables().phys(root.table),
         })
     }

@@ -127,6 +127,60 @@ fn a_fence_of_an_address_takes_it_away_and_nothing_else() {
 }
 
 #[test]
+fn a_fence_of_an_address_that_has_not_changed_costs_nothing() {
+    let mut world = sv39();
+    assert!(world.access(0x2000, Load).is_some());
+    world.shadow.fence(at(0x2000));
+    world.shadow.fence(at(0x3000));
+    assert_eq!(world.enter().unwrap().fence, HostFence::None);
+    assert_eq!(mappings(&world).len(), 1);
+}
+
+#[test]
+fn a_fence_of_an_address_concerns_the_pointers_to_it() {
+    let mut world = sv39();
+    for va in [0x1000, 0x2000] {
+        assert!(world.access(va, Load).is_some());
+    }
+    world.write(1, 0, pointer(3));
+    world.shadow.fence(at(0x1000));
+    assert_eq!(world.access(0x1000, Load), None);
+    assert_eq!(mappings(&world), []);
+}
+
+#[test]
+fn a_root_that_was_not_used_for_long_heeds_all_the_fences_it_missed() {
+    // More and fewer than are remembered one by one.
+    for between in [0, 5, 100] {
+        let mut world = sv39();
+        for asid in [1, 2] {
+            world.set_satp(3, asid, 0);
+            for page in 0..4 {
+                assert!(world.access(page << 12, Load).is_some());
+            }
+        }
+        world.write(2, 1, Pte(0));
+        world.shadow.fence(AddressFence {
+            asid: Some(1),
+            ..at(0x1000)
+        });
+        for page in 0..between {
+            world.shadow.fence(at(0x10_0000 + (page << 12)));
+            let _ = world.enter();
+        }
+        let suspect: Vec<bool> = world.shadow.roots().map(|root| root.suspect).collect();
+        assert_eq!(suspect, [true, false]);
+        world.set_satp(3, 1, 0);
+        assert_eq!(world.access(0x1000, Load), None);
+        assert_eq!(mappings(&world).len(), 3);
+        // Of the other's space nothing was fenced but what it does not map.
+        world.set_satp(3, 2, 0);
+        let _ = world.enter();
+        assert_eq!(mappings(&world).len(), 4);
+    }
+}
+
+#[test]
 fn a_fence_of_everything_keeps_what_has_not_changed() {
     let mut world = sv39();
     for page in 0..8 {
@@ -254,6 +308,9 @@ fn the_hardware_is_told_of_the_neighbour_that_went() {
         world.write(2, page, leaf(64 << 12 | 8 << 12, RWX | Pte::N));
     }
     assert!(world.access(17 << 12, Load).is_some());
+    for page in 16..32 {
+        world.write(2, page, Pte(0));
+    }
     world.shadow.fence(at(30 << 12));
     let va = GuestVirt(17 << 12);
     let fence = world.enter().unwrap().fence;

@@ -103,10 +103,13 @@ fn what_is_filled_was_so_at_one_moment() {
             }
             other => panic!("never in the guest's table: {other:?}"),
         }
+        // What was filled goes when it is fenced and nothing is there.
+        bus.board.ram().store(PLACE, 0_u64).unwrap();
         shadow.fence(AddressFence {
             va: Some(GuestVirt(0x1000)),
             asid: None,
         });
+        let _ = shadow.enter(hart, bus.board).unwrap();
     }
     assert!(seen.iter().all(|&count| count > ROUNDS / 100), "{seen:?}");
 }
