@@ -23,8 +23,11 @@ const BOUNCE: usize = 64 << 10;
 const MAX_DISCARDS: u32 = 64;
 /// Ranges in one write-zeroes request, which is more work.
 const MAX_ZEROES: u32 = 1;
-/// Sectors in one such range (2 GiB), so that a request ends in reasonable time.
-const MAX_RANGE_SECTORS: u32 = 4 << 20;
+/// Sectors in a range to discard (2 GiB).
+const MAX_DISCARD_SECTORS: u32 = 4 << 20;
+/// Sectors in a range to zero (64 MiB), so that a request ends in reasonable time: whoever serves
+/// it may have other guests to run.
+const MAX_ZERO_SECTORS: u32 = 128 << 10;
 /// Length of the serial number.
 const ID_BYTES: usize = 20;
 
@@ -90,6 +93,8 @@ pub struct Blk {
     /// Whether the driver lets writes stay in a cache; valid with `CONFIG_WCE`.
     writeback: bool,
     bounce: Vec<u8>,
+    /// Bytes that the request at hand has set to zero.
+    zeroed: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -115,6 +120,7 @@ impl Blk {
             features: 0,
             writeback: true,
             bounce: vec![0; BOUNCE],
+            zeroed: 0,
         }
     }
     fn sectors(&self) -> u64 {
@@ -207,9 +213,9 @@ impl Blk {
 
     /// Discard and write-zeroes: a list of ranges. All are checked before any is touched.
     fn ranges(&mut self, zero: bool, list: &Reader<'_>) -> Result<(), Status> {
-        let (wanted, max) = match zero {
-            true => (feature::WRITE_ZEROES, MAX_ZEROES),
-            false => (feature::DISCARD, MAX_DISCARDS),
+        let (wanted, max, max_sectors) = match zero {
+            true => (feature::WRITE_ZEROES, MAX_ZEROES, MAX_ZERO_SECTORS),
+            false => (feature::DISCARD, MAX_DISCARDS, MAX_DISCARD_SECTORS),
         };
         if self.features & wanted == 0 {
             return Err(Status::Unsupported);
@@ -230,7 +236,7 @@ impl Blk {
             if flags & !u32::from(zero) != 0 {
                 return Err(Status::Unsupported);
             }
-            if count > MAX_RANGE_SECTORS {
+            if count > max_sectors {
                 return Err(Status::IoError);
             }
             let len = u64::from(count) * SECTOR;
@@ -238,7 +244,10 @@ impl Blk {
         }
         for (at, len, unmap) in ranges {
             match zero {
-                true => self.backend.write_zeroes(at, len, unmap)?,
+                true => {
+                    self.zeroed += len;
+                    self.backend.write_zeroes(at, len, unmap)?;
+                }
                 false => self.backend.discard(at, len)?,
             }
         }
@@ -274,10 +283,10 @@ impl VirtioDevice for Blk {
         word(3 | 8 << 16); // topology: a physical block, and the least good transfer, is 2^3 sectors
         word(0); // no best size
         word(u32::from(self.writeback)); // writeback; one queue follows by its absence
-        word(MAX_RANGE_SECTORS);
+        word(MAX_DISCARD_SECTORS);
         word(MAX_DISCARDS);
         word(1); // discard alignment, in sectors
-        word(MAX_RANGE_SECTORS);
+        word(MAX_ZERO_SECTORS);
         word(MAX_ZEROES);
         word(1); // write-zeroes may unmap
         read_config_bytes(&config, offset, into);
@@ -299,7 +308,10 @@ impl VirtioDevice for Blk {
         self.writeback = features & feature::FLUSH != 0;
     }
     fn notify(&mut self, index: usize, io: &mut Io<'_>) -> Result<(), QueueError> {
-        io.serve(index, |ram, chain| self.handle(ram, chain))
+        io.serve_weighed(index, |ram, chain| {
+            self.zeroed = 0;
+            Ok((self.handle(ram, chain)?, self.zeroed))
+        })
     }
     fn reset(&mut self) {
         self.features = 0;

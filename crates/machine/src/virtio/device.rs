@@ -129,6 +129,15 @@ impl<'a> Io<'a> {
         index: usize,
         mut handle: impl FnMut(&Ram, &Chain) -> Result<u32, QueueError>,
     ) -> Result<(), QueueError> {
+        self.serve_weighed(index, |ram, chain| Ok((handle(ram, chain)?, 0)))
+    }
+    /// The same for requests that can be more work than their buffers show: `handle` also says
+    /// how many bytes it moved beyond those.
+    pub fn serve_weighed(
+        &mut self,
+        index: usize,
+        mut handle: impl FnMut(&Ram, &Chain) -> Result<(u32, u64), QueueError>,
+    ) -> Result<(), QueueError> {
         let Some((ram, queue)) = self.queue(index) else {
             return Ok(());
         };
@@ -139,8 +148,8 @@ impl<'a> Io<'a> {
                 break;
             }
             if let Some(chain) = queue.pop(ram)? {
-                bytes += chain.readable_len() + chain.writable_len();
-                let written = handle(ram, &chain)?;
+                let (written, more) = handle(ram, &chain)?;
+                bytes += chain.readable_len() + chain.writable_len() + more;
                 queue.complete(ram, chain, written)?;
                 queue.publish(ram)?;
             } else if !queue.rearm(ram, 0)? {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ringer_hart::Width;
 use ringer_hart::persist::Persist;
@@ -295,6 +296,61 @@ fn discard_and_write_zeroes() {
     let mut bench = Bench::with_features(false, RING);
     assert_eq!(bench.ranges(zero, &[(2, 1, 0)]), UNSUPPORTED);
     assert_eq!(bench.ranges(discard, &[(2, 1, 0)]), UNSUPPORTED);
+}
+
+/// A large disk that counts what is zeroed.
+#[derive(Clone, Default)]
+struct Zeroed(Arc<AtomicU64>);
+
+impl BlockBackend for Zeroed {
+    fn len(&self) -> u64 {
+        1 << 30
+    }
+    fn read_only(&self) -> bool {
+        false
+    }
+    fn read(&mut self, _at: u64, _into: &mut [u8]) -> BackendResult {
+        Err(BackendError)
+    }
+    fn write(&mut self, _at: u64, _from: &[u8]) -> BackendResult {
+        Err(BackendError)
+    }
+    fn flush(&mut self) -> BackendResult {
+        Ok(())
+    }
+    fn discard(&mut self, _at: u64, _len: u64) -> BackendResult {
+        Err(BackendError)
+    }
+    fn write_zeroes(&mut self, _at: u64, len: u64, _unmap: bool) -> BackendResult {
+        self.0.fetch_add(len, Relaxed);
+        Ok(())
+    }
+}
+
+#[test]
+fn much_to_zero_is_not_done_in_one_go() {
+    let zeroed = Zeroed::default();
+    let rig = Rig::new(Box::new(Blk::new(Box::new(zeroed.clone()), "large")));
+    let mut queue = rig.start(rig.offered(), 1, 8).unwrap().remove(0);
+    let header = [&request::WRITE_ZEROES.to_le_bytes()[..], &[0; 12]].concat();
+    rig.put(HEADER, &header);
+    let sectors: u32 = 64 << 11;
+    let range = [&[0; 8][..], &sectors.to_le_bytes(), &[0; 4]].concat();
+    rig.put(DATA, &range);
+    for status in [STATUS, STATUS + 1] {
+        let buffers = [
+            readable(HEADER, 16),
+            readable(DATA, 16),
+            writable(status, 1),
+        ];
+        queue.add(rig.ram(), &buffers);
+    }
+    rig.kick(&mut queue);
+    assert_eq!(zeroed.0.load(Relaxed), 64 << 20);
+    // The rest when there is time.
+    rig.device().poll();
+    assert_eq!(zeroed.0.load(Relaxed), 128 << 20);
+    assert_eq!(rig.bytes(STATUS, 2), [OK, OK]);
 }
 
 #[test]
