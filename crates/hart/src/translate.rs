@@ -100,6 +100,20 @@ impl End {
         self.leaf
             .is_none_or(|(_, leaf)| hart.leaf_permits(leaf, access, context))
     }
+
+    fn survey(&self, hart: &Hart, context: &AccessContext) -> Survey {
+        Survey {
+            translation: self.translation,
+            permitted: [Access::Fetch, Access::Load, Access::Store]
+                .map(|access| self.permits(hart, access, context)),
+            flags: self.leaf.map_or(u64::MAX, |(_, entry)| entry.0),
+        }
+    }
+}
+
+/// Whether an entry is valid, as far as leaves and pointers have it in common.
+fn is_valid(entry: Pte) -> bool {
+    entry.valid() && (entry.readable() || !entry.writable()) && entry.reserved() == 0
 }
 
 /// One step of a walk, for those who want to watch it (the monitor prompt, traces).
@@ -193,12 +207,27 @@ impl Hart {
         watch: impl FnMut(WalkStep),
     ) -> Option<Survey> {
         let end = self.find_leaf(bus, va, Access::Load, context, watch).ok()?;
-        Some(Survey {
-            translation: end.translation,
-            permitted: [Access::Fetch, Access::Load, Access::Store]
-                .map(|access| end.permits(self, access, context)),
-            flags: end.leaf.map_or(u64::MAX, |(_, entry)| entry.0),
-        })
+        Some(end.survey(self, context))
+    }
+
+    /// What [`Hart::survey`] would find if a walk for `va` ended at this entry of a table of last
+    /// level. `None` also if it may not be read there. Whether it is global is not known.
+    pub fn survey_entry(
+        &self,
+        va: GuestVirt,
+        entry_at: GuestPhys,
+        entry: Pte,
+        context: &AccessContext,
+    ) -> Option<Survey> {
+        let readable = || self.may_walk(entry_at);
+        if !is_valid(entry) || !entry.is_leaf() || !readable() {
+            return None;
+        }
+        let end = End {
+            translation: self.leads_to(entry, 0, va, entry.global())?,
+            leaf: Some((entry_at, entry)),
+        };
+        Some(end.survey(self, context))
     }
 
     fn walk<B: Bus + ?Sized>(
@@ -287,12 +316,7 @@ impl Hart {
             level -= 1;
             let shift = PAGE_SHIFT + 9 * level;
             let entry_at = GuestPhys(table + ((va.0 >> shift & 0x1ff) << 3));
-            // The walk's own accesses are a supervisor's, to memory (Privileged 3.7.1).
-            if !self
-                .csrs
-                .pmp
-                .allows(entry_at, 8, Access::Load, Privilege::Supervisor)
-            {
+            if !self.may_walk(entry_at) {
                 return Err(access_fault());
             }
             let bits = bus.ram().load::<u64>(entry_at).ok_or_else(access_fault)?;
@@ -303,7 +327,7 @@ impl Hart {
                 entry,
             });
 
-            if !entry.valid() || (entry.writable() && !entry.readable()) || entry.reserved() != 0 {
+            if !is_valid(entry) {
                 return Err(page_fault());
             }
             global |= entry.global();
@@ -321,6 +345,13 @@ impl Hart {
             }
             table = entry.ppn() << PAGE_SHIFT;
         }
+    }
+
+    /// Whether a walk may read an entry there: its accesses are a supervisor's, to memory
+    /// (Privileged 3.7.1).
+    fn may_walk(&self, entry_at: GuestPhys) -> bool {
+        let pmp = &self.csrs.pmp;
+        pmp.allows(entry_at, 8, Access::Load, Privilege::Supervisor)
     }
 
     /// Where a leaf at `level` leads, if it is well-formed.

@@ -5,6 +5,8 @@
 pub struct Counts {
     /// Leaves made where there was nothing, by level: 4 KiB, 2 MiB, 1 GiB.
     pub fills: [u64; 3],
+    /// Leaves made before there was a fault: where the guest fenced what it had just mapped.
+    pub expected: u64,
     /// Leaves that got more rights.
     pub upgrades: u64,
     /// Leaves and tables found to be older than the guest's at a fault, and replaced.

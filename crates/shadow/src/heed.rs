@@ -2,10 +2,12 @@
 //! fences wait in a log, and roots that are not used cost nothing.
 
 use ringer_hart::hart::AddressFence;
-use ringer_hart::{GuestVirt, PAGE_SHIFT, Ram};
+use ringer_hart::{Bus, GuestVirt, PAGE_SHIFT, Ram};
+use ringer_isa::pte::Pte;
 
 use crate::fence::Due;
-use crate::paging::{HostPaging, index};
+use crate::look::Looker;
+use crate::paging::{index, leaf};
 use crate::roots::RootRecord;
 use crate::tables::{Content, Dropped, Place, TableId, Tables};
 
@@ -36,6 +38,8 @@ pub(crate) struct Heeded {
     /// Leaves that are right still, of those compared as a whole.
     pub kept: u64,
     pub dropped: Dropped,
+    /// Leaves made since they will be needed.
+    pub expected: u64,
     /// What the hardware must forget.
     pub due: Due,
 }
@@ -95,20 +99,20 @@ impl FenceLog {
 
     /// Brings a root up to date: whatever fences concern is compared with the guest's tables,
     /// and taken away if they say something else now.
-    pub fn heed(
+    pub fn heed<B: Bus + ?Sized>(
         &self,
         root: &mut RootRecord,
         tables: &mut Tables,
-        paging: HostPaging,
-        ram: &Ram,
+        looker: &Looker<'_, B>,
     ) -> Heeded {
+        let ram = looker.bus.ram();
         let mut heeded = Heeded::default();
         match self.missed(root) {
             Missed::Nothing => {}
             Missed::Addresses(many) => {
                 for fence in self.latest(many).filter(|fence| root.is_of(fence.asid)) {
                     if let Some(va) = fence.va {
-                        compare_address(&mut heeded, root, tables, paging, ram, va);
+                        compare_address(&mut heeded, root, tables, looker, va);
                     }
                 }
             }
@@ -144,14 +148,14 @@ fn compare_above(
 
 /// Compares all that was made of the guest's leaf at `va`, which may be larger than the shadow's,
 /// and of the pointers to it.
-fn compare_address(
+fn compare_address<B: Bus + ?Sized>(
     heeded: &mut Heeded,
     root: &RootRecord,
     tables: &mut Tables,
-    paging: HostPaging,
-    ram: &Ram,
+    looker: &Looker<'_, B>,
     va: GuestVirt,
 ) {
+    let (paging, ram) = (looker.paging, looker.bus.ram());
     for (half, above) in root.above.iter().enumerate() {
         let own = half == (va.0 >> 63) as usize;
         if own || above.has_leaf_at(paging, half, va) {
@@ -164,7 +168,9 @@ fn compare_address(
     let mut table = root.table;
     for level in (0..paging.levels()).rev() {
         if level == 0 {
-            return compare_napot(heeded, tables, ram, table, va);
+            compare_napot(heeded, tables, ram, table, va);
+            heeded.expected += u64::from(expect(tables, looker, table, va));
+            return;
         }
         let index = index(va, level);
         let at = Place { table, index };
@@ -202,4 +208,30 @@ fn compare_napot(
             heeded.drop_at(tables.clear(place), GuestVirt(page));
         }
     }
+}
+
+/// Fills the place of `va` in a table of 4-KiB leaves: kernels fence an address when they have
+/// mapped it, and use it next.
+fn expect<B: Bus + ?Sized>(
+    tables: &mut Tables,
+    looker: &Looker<'_, B>,
+    table: TableId,
+    va: GuestVirt,
+) -> bool {
+    let index = index(va, 0);
+    let at = Place { table, index };
+    if tables.content(at) != Content::Nothing {
+        return false;
+    }
+    let Some(source) = tables.source(at) else {
+        return false;
+    };
+    let Some(entry) = looker.bus.ram().load::<u64>(source).map(Pte) else {
+        return false;
+    };
+    let found = looker.look_at_entry(va.page(), source, entry);
+    if let Some((host, rights)) = found {
+        tables.set(at, leaf(host, rights), entry);
+    }
+    found.is_some()
 }

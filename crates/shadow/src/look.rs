@@ -1,7 +1,7 @@
 //! What the definition says about an address: the only place where a shadow's rights come from.
 
 use ringer_hart::pmp::PageVerdict;
-use ringer_hart::translate::{Access, AccessContext, Translation, WalkStep};
+use ringer_hart::translate::{Access, AccessContext, Survey, Translation, WalkStep};
 use ringer_hart::{Bus, GuestPhys, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::pte::Pte;
 
@@ -90,20 +90,8 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
                     .ok()?;
                 continue;
             }
-            let (level, span, host) = self.largest_leaf(&survey.translation)?;
-            let mut rights = Rights::empty();
-            for other in ACCESSES {
-                if survey.permits(other)
-                    && survey.is_marked(other)
-                    && self.is_open(span, level, other)
-                {
-                    rights |= Rights::needed_for(other);
-                }
-            }
-            // Hardware has no leaf with W and without R. The definition does not either.
-            if !rights.contains(Rights::READ) {
-                rights.remove(Rights::WRITE);
-            }
+            let (level, span, host) = self.largest_leaf(&survey.translation, LARGEST)?;
+            let rights = self.rights(&survey, level, span);
             return rights
                 .contains(Rights::needed_for(access))
                 .then_some(Found {
@@ -116,10 +104,46 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
         None
     }
 
+    /// What an entry of the guest's, in a table of last level that leads to `va`, allows without
+    /// a change to it.
+    pub fn look_at_entry(
+        &self,
+        va: GuestVirt,
+        at: GuestPhys,
+        entry: Pte,
+    ) -> Option<(HostPhys, Rights)> {
+        let survey = self.hart.survey_entry(va, at, entry, self.context)?;
+        let (level, span, host) = self.largest_leaf(&survey.translation, 0)?;
+        let rights = self.rights(&survey, level, span);
+        (!rights.is_empty()).then_some((host, rights))
+    }
+
+    /// All that may be done now, without a change to the guest's tables, anywhere in the leaf.
+    fn rights(&self, survey: &Survey, level: u32, span: GuestPhys) -> Rights {
+        let mut rights = Rights::empty();
+        for access in ACCESSES {
+            if survey.permits(access)
+                && survey.is_marked(access)
+                && self.is_open(span, level, access)
+            {
+                rights |= Rights::needed_for(access);
+            }
+        }
+        // Hardware has no leaf with W and without R. The definition does not either.
+        if !rights.contains(Rights::READ) {
+            rights.remove(Rights::WRITE);
+        }
+        rights
+    }
+
     /// The largest leaf that is all in RAM, inside the guest's leaf, of one mind by the PMP, and
     /// possible on the host: its level, and where it starts for the guest and for the host.
-    fn largest_leaf(&self, found: &Translation) -> Option<(u32, GuestPhys, HostPhys)> {
-        let largest = LARGEST.min(self.paging.levels() - 1);
+    fn largest_leaf(
+        &self,
+        found: &Translation,
+        largest: u32,
+    ) -> Option<(u32, GuestPhys, HostPhys)> {
+        let largest = largest.min(self.paging.levels() - 1);
         (0..=largest).rev().find_map(|level| {
             let bytes = size(level);
             if bytes > found.leaf_size {

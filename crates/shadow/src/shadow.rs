@@ -150,7 +150,7 @@ impl Shadow {
         self.live = Some(slot);
         self.roots.stamp(slot);
         if self.roots.get(slot)?.heeded != self.fences.count() {
-            self.heed(slot, bus);
+            self.heed(slot, hart, bus);
         }
         Some(Root {
             table: self.tables.phys(self.roots.get(slot)?.table),
@@ -320,17 +320,24 @@ impl Shadow {
         Some(())
     }
 
-    /// Brings a root up to date with the guest's fences.
-    fn heed<B: Bus + ?Sized>(&mut self, slot: usize, bus: &B) {
+    /// Brings a root, that `hart` is about to use, up to date with the guest's fences.
+    fn heed<B: Bus + ?Sized>(&mut self, slot: usize, hart: &Hart, bus: &B) {
         let Some(root) = self.roots.get_mut(slot) else {
             return;
         };
-        let heeded = self
-            .fences
-            .heed(root, &mut self.tables, self.paging, bus.ram());
+        let context = root.context;
+        let looker = Looker {
+            hart,
+            bus,
+            context: &context,
+            paging: self.paging,
+            ram: self.ram,
+        };
+        let heeded = self.fences.heed(root, &mut self.tables, &looker);
         self.counts.revalidations += u64::from(heeded.whole);
         self.counts.kept += heeded.kept;
         self.counts.dropped += heeded.dropped.leaves;
+        self.counts.expected += heeded.expected;
         self.roots.add_due(slot, heeded.due);
     }
 

@@ -199,6 +199,11 @@ impl Tables {
         }
     }
 
+    /// The guest's entry that the place mirrors.
+    pub fn source(&self, at: Place) -> Option<GuestPhys> {
+        self.records.get(at.table.0)?.source(at.index)
+    }
+
     /// What the place's source held, if it has a source and is used.
     #[inline]
     pub fn seen(&self, at: Place) -> Option<Pte> {

@@ -131,9 +131,50 @@ fn a_fence_of_an_address_that_has_not_changed_costs_nothing() {
     let mut world = sv39();
     assert!(world.access(0x2000, Load).is_some());
     world.shadow.fence(at(0x2000));
-    world.shadow.fence(at(0x3000));
     assert_eq!(world.enter().unwrap().fence, HostFence::None);
     assert_eq!(mappings(&world).len(), 1);
+}
+
+#[test]
+fn what_is_fenced_when_it_was_mapped_needs_no_fault() {
+    let mut world = sv39();
+    world.write(2, 2, Pte(0));
+    world.write(2, 4, leaf(20 << 12, RWX & !Pte::A));
+    assert!(world.access(0x1000, Load).is_some());
+    let guests = [
+        (
+            2,
+            leaf(18 << 12, RWX & !Pte::D),
+            Rights::READ | Rights::EXECUTE,
+        ),
+        (3, leaf(19 << 12, RWX), Rights::all()),
+    ];
+    for (page, entry, rights) in guests {
+        world.write(2, page, entry);
+        world.shadow.fence(at(page << 12));
+        assert_eq!(world.enter().unwrap().fence, HostFence::None);
+        let made = mappings(&world).into_iter().find(|m| m.va.0 == page << 12);
+        assert_eq!(made.map(|m| m.rights), Some(rights));
+    }
+    // Neither what is not there, nor a user's page, nor what would change the guest's tables.
+    world.write(2, 5, leaf(21 << 12, RWX | Pte::U));
+    for page in [4, 5, 100] {
+        world.shadow.fence(at(page << 12));
+    }
+    let _ = world.enter();
+    assert_eq!(mappings(&world).len(), 3);
+    assert!(!world.read(2, 4).accessed());
+    assert_eq!(world.shadow.counts().expected, 2);
+    // Mapped anew, in one go.
+    world.write(2, 3, leaf(40 << 12, RWX));
+    world.shadow.fence(at(0x3000));
+    let va = GuestVirt(0x3000);
+    assert_eq!(
+        world.enter().unwrap().fence,
+        HostFence::Address { va, slot: 0 }
+    );
+    assert_eq!(leads_to(&mut world, 0x3000, Store), Some(40 << 12));
+    assert_eq!(world.shadow.counts().fills, [1, 0, 0]);
 }
 
 #[test]
