@@ -331,7 +331,22 @@ impl Ram {
         self.note_change(offset, len);
         Some(())
     }
-    fn copy_in(&self, mut offset: u64, from: &[u8]) -> Option<()> {
+    fn copy_in(&self, offset: u64, from: &[u8]) -> Option<()> {
+        // SAFETY: any eight bytes are an integer.
+        let (head, words, tail) = unsafe { from.align_to::<u64>() };
+        // Whole kernels are copied so, by hosts that cannot load a misaligned word at once too.
+        if words.is_empty() || (offset + head.len() as u64) & 7 != 0 {
+            return self.copy_bytes(offset, from);
+        }
+        self.copy_bytes(offset, head)?;
+        let mut next = offset + head.len() as u64;
+        for word in words {
+            self.store_at(next, u64::from_le_bytes(word.to_ne_bytes()))?;
+            next += 8;
+        }
+        self.copy_bytes(next, tail)
+    }
+    fn copy_bytes(&self, mut offset: u64, from: &[u8]) -> Option<()> {
         let mut rest = from;
         while let Some((&first, tail)) = rest.split_first() {
             if offset & 7 == 0
@@ -366,6 +381,26 @@ mod tests {
 
     fn at(page: u64) -> GuestPhys {
         BASE.offset(page * PAGE_SIZE)
+    }
+
+    #[test]
+    fn what_is_written_is_there_however_it_is_aligned() {
+        let source: Vec<u8> = (1..=80).collect();
+        for from in 0..9 {
+            for to in 0..9 {
+                for len in 0..40 {
+                    let ram = Ram::zeroed(BASE, PAGE_SIZE).unwrap();
+                    let part = &source[from..from + len];
+                    ram.write(BASE.offset(to), part).unwrap();
+                    let mut all = [0; 64];
+                    ram.read(BASE, &mut all).unwrap();
+                    let (before, rest) = all.split_at(to as usize);
+                    let (written, after) = rest.split_at(len);
+                    assert_eq!(written, part, "{from} {to} {len}");
+                    assert!(before.iter().chain(after).all(|byte| *byte == 0));
+                }
+            }
+        }
     }
 
     #[test]
