@@ -32,6 +32,27 @@ struct Range {
     config: u8,
 }
 
+impl Range {
+    #[inline(always)]
+    fn permits(&self, access: Access, privilege: Privilege) -> bool {
+        let needed = match access {
+            Access::Fetch => X,
+            Access::Load => R,
+            Access::Store => W,
+        };
+        // Only locked entries bind M-mode.
+        let bound = privilege != Privilege::Machine || self.config & LOCKED != 0;
+        !bound || self.config & needed != 0
+    }
+}
+
+/// How the entry of the highest priority that matches any byte of a span matches.
+enum Matching<'a> {
+    All(&'a Range),
+    Part,
+    Nothing,
+}
+
 /// The PMP of one hart.
 #[derive(Clone, Debug, Default)]
 pub struct Pmp {
@@ -132,13 +153,21 @@ impl Pmp {
         }
     }
 
-    fn permits(config: u8, access: Access) -> bool {
-        let needed = match access {
-            Access::Fetch => X,
-            Access::Load => R,
-            Access::Store => W,
-        };
-        config & needed != 0
+    /// The entry that decides about the `bytes` at `start`, if there is one.
+    #[inline(always)]
+    fn matching(&self, start: GuestPhys, bytes: u64) -> Matching<'_> {
+        let first = start.0;
+        let last = first.saturating_add(bytes - 1);
+        for range in self.ranges.iter().flatten() {
+            if last < range.first || range.last < first {
+                continue;
+            }
+            if first < range.first || range.last < last {
+                return Matching::Part;
+            }
+            return Matching::All(range);
+        }
+        Matching::Nothing
     }
 
     /// Whether `privilege` may access all of the `bytes` at `addr`.
@@ -149,18 +178,29 @@ impl Pmp {
         access: Access,
         privilege: Privilege,
     ) -> bool {
-        let machine = privilege == Privilege::Machine;
-        let last = addr.0.saturating_add(bytes - 1);
-        for range in self.ranges.iter().flatten() {
-            if last < range.first || range.last < addr.0 {
-                continue;
-            }
-            if addr.0 < range.first || range.last < last {
-                return false; // matched in part: fails whatever the permissions
-            }
-            return (machine && range.config & LOCKED == 0) || Self::permits(range.config, access);
+        match self.matching(addr, bytes) {
+            Matching::All(range) => range.permits(access, privilege),
+            Matching::Part => false, // whatever the permissions
+            Matching::Nothing => privilege == Privilege::Machine,
         }
-        machine
+    }
+
+    /// Which accesses `privilege` may do to all of the `bytes` at `start`, in the order of
+    /// [`Access`]; `None` if that is [`PageVerdict::Split`].
+    pub fn permissions(
+        &self,
+        start: GuestPhys,
+        bytes: u64,
+        privilege: Privilege,
+    ) -> Option<[bool; 3]> {
+        match self.matching(start, bytes) {
+            Matching::All(range) => Some(
+                [Access::Fetch, Access::Load, Access::Store]
+                    .map(|access| range.permits(access, privilege)),
+            ),
+            Matching::Part => None,
+            Matching::Nothing => Some([privilege == Privilege::Machine; 3]),
+        }
     }
 
     /// What `privilege` may do with the whole page that holds `addr`.
@@ -177,18 +217,12 @@ impl Pmp {
         access: Access,
         privilege: Privilege,
     ) -> PageVerdict {
-        let first = start.0;
-        let last = first.saturating_add(bytes - 1);
-        for range in self.ranges.iter().flatten() {
-            if last < range.first || range.last < first {
-                continue;
-            }
-            if first < range.first || range.last < last {
-                return PageVerdict::Split;
-            }
-            break;
-        }
-        if self.allows(start, bytes, access, privilege) {
+        let allowed = match self.matching(start, bytes) {
+            Matching::All(range) => range.permits(access, privilege),
+            Matching::Part => return PageVerdict::Split,
+            Matching::Nothing => privilege == Privilege::Machine,
+        };
+        if allowed {
             PageVerdict::Allowed
         } else {
             PageVerdict::Denied

@@ -229,6 +229,9 @@ fn expect<B: Bus + ?Sized>(
     let Some(entry) = looker.bus.ram().load::<u64>(source).map(Pte) else {
         return false;
     };
+    if !entry.valid() || !entry.accessed() {
+        return false; // without a look: that must be left to an access
+    }
     let found = looker.look_at_entry(va.page(), source, entry);
     if let Some((host, rights)) = found {
         tables.set(at, leaf(host, rights), entry);

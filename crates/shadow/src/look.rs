@@ -1,6 +1,5 @@
 //! What the definition says about an address: the only place where a shadow's rights come from.
 
-use ringer_hart::pmp::PageVerdict;
 use ringer_hart::translate::{Access, AccessContext, Survey, Translation, WalkStep};
 use ringer_hart::{Bus, GuestPhys, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::pte::Pte;
@@ -90,8 +89,8 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
                     .ok()?;
                 continue;
             }
-            let (level, span, host) = self.largest_leaf(&survey.translation, LARGEST)?;
-            let rights = self.rights(&survey, level, span);
+            let (level, host, open) = self.largest_leaf(&survey.translation, LARGEST)?;
+            let rights = rights(&survey, open);
             return rights
                 .contains(Rights::needed_for(access))
                 .then_some(Found {
@@ -113,36 +112,15 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
         entry: Pte,
     ) -> Option<(HostPhys, Rights)> {
         let survey = self.hart.survey_entry(va, at, entry, self.context)?;
-        let (level, span, host) = self.largest_leaf(&survey.translation, 0)?;
-        let rights = self.rights(&survey, level, span);
+        let (_, host, open) = self.largest_leaf(&survey.translation, 0)?;
+        let rights = rights(&survey, open);
         (!rights.is_empty()).then_some((host, rights))
     }
 
-    /// All that may be done now, without a change to the guest's tables, anywhere in the leaf.
-    fn rights(&self, survey: &Survey, level: u32, span: GuestPhys) -> Rights {
-        let mut rights = Rights::empty();
-        for access in ACCESSES {
-            if survey.permits(access)
-                && survey.is_marked(access)
-                && self.is_open(span, level, access)
-            {
-                rights |= Rights::needed_for(access);
-            }
-        }
-        // Hardware has no leaf with W and without R. The definition does not either.
-        if !rights.contains(Rights::READ) {
-            rights.remove(Rights::WRITE);
-        }
-        rights
-    }
-
     /// The largest leaf that is all in RAM, inside the guest's leaf, of one mind by the PMP, and
-    /// possible on the host: its level, and where it starts for the guest and for the host.
-    fn largest_leaf(
-        &self,
-        found: &Translation,
-        largest: u32,
-    ) -> Option<(u32, GuestPhys, HostPhys)> {
+    /// possible on the host: its level, where it starts for the host, and what nothing but the
+    /// page tables forbids there.
+    fn largest_leaf(&self, found: &Translation, largest: u32) -> Option<(u32, HostPhys, Rights)> {
         let largest = largest.min(self.paging.levels() - 1);
         (0..=largest).rev().find_map(|level| {
             let bytes = size(level);
@@ -152,30 +130,41 @@ impl<B: Bus + ?Sized> Looker<'_, B> {
             let span = GuestPhys(found.phys.0 & !(bytes - 1));
             let offset = self.bus.ram().offset(span, bytes)?;
             let host = HostPhys(self.ram.0.checked_add(offset)?);
-            let possible = host.0 & (bytes - 1) == 0 && host.0.checked_add(bytes)? <= PHYSICAL_END;
+            if host.0 & (bytes - 1) != 0 || host.0.checked_add(bytes)? > PHYSICAL_END {
+                return None;
+            }
+            let watched =
+                (self.bus.watched_page()).is_some_and(|page| page.0.wrapping_sub(span.0) < bytes);
             // Stores to a watched page are for the definition, so it has a leaf of its own.
-            let watched = level != 0
-                && self
-                    .bus
-                    .watched_page()
-                    .is_some_and(|page| page.0.wrapping_sub(span.0) < bytes);
-            let pmp = &self.hart.csrs.pmp;
-            let split = || {
-                let privilege = self.context.mode.privilege;
-                pmp.span(span, bytes, Access::Load, privilege) == PageVerdict::Split
-            };
-            (possible && !watched && !split()).then_some((level, span, host))
+            if watched && level != 0 {
+                return None;
+            }
+            let privilege = self.context.mode.privilege;
+            let open = self.hart.csrs.pmp.permissions(span, bytes, privilege)?;
+            let mut rights = rights_where(|access| open[access as usize]);
+            rights.set(Rights::WRITE, rights.contains(Rights::WRITE) && !watched);
+            Some((level, host, rights))
         })
     }
+}
 
-    /// Whether nothing but the page tables forbids the access anywhere in the leaf, of which the
-    /// PMP is of one mind.
-    fn is_open(&self, span: GuestPhys, level: u32, access: Access) -> bool {
-        let privilege = self.context.mode.privilege;
-        let watched = access == Access::Store && self.bus.watched_page() == Some(span);
-        let pmp = &self.hart.csrs.pmp;
-        pmp.allows(span, size(level), access, privilege) && !watched
+fn rights_where(allowed: impl Fn(Access) -> bool) -> Rights {
+    (ACCESSES.into_iter())
+        .filter(|access| allowed(*access))
+        .fold(Rights::empty(), |rights, access| {
+            rights | Rights::needed_for(access)
+        })
+}
+
+/// All that may be done now, without a change to the guest's tables, where these are `open`.
+fn rights(survey: &Survey, open: Rights) -> Rights {
+    let ready = |access| survey.permits(access) && survey.is_marked(access);
+    let mut rights = open & rights_where(ready);
+    // Hardware has no leaf with W and without R. The definition does not either.
+    if !rights.contains(Rights::READ) {
+        rights.remove(Rights::WRITE);
     }
+    rights
 }
 
 const _: () = assert!(size(0) == PAGE_SIZE);
