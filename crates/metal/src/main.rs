@@ -14,6 +14,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
+mod decoder;
+#[cfg(target_os = "none")]
 mod exits;
 #[cfg(target_os = "none")]
 mod grounds;
@@ -25,6 +27,8 @@ mod hardware;
 mod monitor;
 #[cfg(target_os = "none")]
 mod network;
+#[cfg(target_os = "none")]
+mod pages;
 #[cfg(target_os = "none")]
 mod prompt;
 #[cfg(target_os = "none")]

@@ -9,24 +9,24 @@ use ringer_hart::csr::mstatus;
 use ringer_hart::hart::Effects;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege};
-use ringer_isa::{Insn, Op, decode};
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege, Ram};
+use ringer_isa::{Insn, Op};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 use ringer_shadow::{Outcome, Shadow};
 
 use crate::cpu::Cpu;
+use crate::decoder::{Decoded, Decoder, Kind};
 use crate::exits::{Exits, Why};
 use crate::guest::Guest;
 use crate::hardware::passage::Trap;
 use crate::hardware::{csr, float};
 use crate::monitor::Monitor;
+use crate::pages::Pages;
 use crate::run_ahead::RunAhead;
 
 /// Roots of shadow tables that a virtual hart keeps.
 pub const ROOTS: usize = 32;
-/// Decoded instructions that are remembered; a power of two.
-const DECODED: usize = 64;
 /// Instructions in a row that the definition executes before the clock is looked at again.
 const STEPS: u32 = 256;
 
@@ -78,11 +78,10 @@ pub struct VirtualHart {
     root: Mapping,
     /// What that was found out for; `None` if it may have changed since.
     mapped: Option<Conditions>,
-    /// The page that the last emulated instruction came from, and its offset in RAM, while the
-    /// mapping stays.
-    code: Option<(u64, u64)>,
+    /// Pages that the definition has used, while the mapping stays.
+    pages: Pages,
     /// Instructions emulated lately, by their encodings.
-    decoded: [Insn; DECODED],
+    decoded: Decoder,
 }
 
 /// What decides, beside the tables themselves, by which root a virtual hart's code runs.
@@ -135,8 +134,8 @@ impl VirtualHart {
             left: None,
             root: Mapping::Stepped,
             mapped: None,
-            code: None,
-            decoded: [Insn::new(Op::Addi); DECODED],
+            pages: Pages::default(),
+            decoded: Decoder::default(),
         }
     }
 
@@ -265,7 +264,7 @@ impl VirtualHart {
     /// Lets the real hart translate, and allow, as the virtual one does now.
     fn map(&mut self, guest: &Guest, cpu: &mut Cpu) {
         let hart = &self.hart;
-        self.code = None;
+        self.pages.forget();
         self.root = match self.shadow.enter(hart, &*guest.board) {
             Some(root) => {
                 cpu.set_root(self.number, root);
@@ -297,7 +296,7 @@ impl VirtualHart {
         }
         let counted = trap.left.wrapping_sub(trap.entered);
         let retired = counted.saturating_sub(cpu.passage_cost);
-        self.ahead.trapped(self.hart.pc, retired);
+        self.ahead.trapped(self.hart.pc);
         self.hart.counts.retired = self.hart.counts.retired.wrapping_add(retired);
         if trap.status & mstatus::FS == mstatus::FS {
             // The guest has written a register: its own status says so too.
@@ -330,7 +329,7 @@ impl VirtualHart {
             cause::ILLEGAL => self.instruction(board),
             cause::ECALL => {
                 self.exits.count(Why::Ecall);
-                (self.hart).step_with(board, &mut self.shadow.live_root())
+                (self.hart).step_with(board, &mut self.pages.before(&self.shadow))
             }
             other if other & cause::INTERRUPT != 0 => {
                 let why = match other & 0xff {
@@ -367,6 +366,8 @@ impl VirtualHart {
     ) -> Option<Exit> {
         match self.shadow.fault(&self.hart, board, GuestVirt(va), access) {
             Outcome::Filled(fence) => {
+                // To make room, others may have gone.
+                self.pages.forget();
                 self.exits.count(Why::Fill);
                 cpu.fence(self.number, fence);
                 None
@@ -390,11 +391,11 @@ impl VirtualHart {
     /// An instruction that the real hart does not execute in U-mode. It is read from memory:
     /// `mtval` need not hold it (Privileged 3.1.16), and on QEMU 10 may hold another one.
     fn instruction(&mut self, board: &Board) -> Option<Exit> {
-        let Some(insn) = self.fetch(board) else {
+        let Some(Decoded { insn, kind }) = self.fetch(board).copied() else {
             self.exits.count(Why::Instruction);
             return self.step(board);
         };
-        let floats = uses_float(&insn);
+        let floats = kind == Kind::Float;
         if floats && !self.float_loaded && self.hart.csrs.mstatus & mstatus::FS != 0 {
             self.exits.count(Why::Float);
             float::load(&self.hart);
@@ -405,43 +406,23 @@ impl VirtualHart {
         if floats {
             self.put_float_away();
         }
-        let mut cache = self.shadow.live_root();
+        let mut cache = self.pages.before(&self.shadow);
         self.hart.execute_at_pc(board, &mut cache, &insn)
     }
 
     /// The instruction at `pc`, if it lies where the real hart has just executed it.
-    fn fetch(&mut self, board: &Board) -> Option<Insn> {
-        let pc = self.hart.pc;
-        let low = self.parcel(board, pc)?;
-        let bits = match ringer_isa::length(low as u16) {
-            2 => low,
-            _ => low | self.parcel(board, pc.wrapping_add(2))? << 16,
-        };
-        let known = &mut self.decoded[bits as usize >> 7 & (DECODED - 1)];
-        if known.bits != bits {
-            *known = decode(bits)?;
-        }
-        Some(*known)
-    }
-
-    fn parcel(&mut self, board: &Board, va: u64) -> Option<u32> {
-        let page = va & !(PAGE_SIZE - 1);
-        let offset = match self.code {
-            Some((known, offset)) if known == page => offset,
-            _ => {
-                let offset = self.shadow.live_root().find(Access::Fetch, page, 1)?;
-                self.code = Some((page, offset));
-                offset
-            }
-        };
-        let parcel = board.ram().load_at::<u16>(offset + (va - page));
-        parcel.map(u32::from)
+    fn fetch(&mut self, board: &Board) -> Option<&Decoded> {
+        let cache = self.pages.before(&self.shadow);
+        let bits = bits_at(self.hart.pc, board.ram(), |va| {
+            cache.find(Access::Fetch, va, 2)
+        })?;
+        self.decoded.get(bits)
     }
 
     /// One instruction, by the definition.
     fn step(&mut self, board: &Board) -> Option<Exit> {
         self.put_float_away();
-        self.hart.step_with(board, &mut self.shadow.live_root())
+        (self.hart).step_with(board, &mut self.pages.before(&self.shadow))
     }
 
     /// Single instructions, while loads and fetches go different ways.
@@ -459,20 +440,48 @@ impl VirtualHart {
         (monitor.platform.timer.now() >= until).then_some(Exit::Budget)
     }
 
-    /// One instruction on the way to the next trap, which is close.
+    /// Instructions on the way to the next trap, which is close.
     fn run_ahead(&mut self, board: &Board) -> Option<Exit> {
-        let pc = self.hart.pc;
-        match self.fetch(board) {
-            Some(insn) if !uses_float(&insn) => {
-                if traps(&insn) {
-                    self.ahead.met(pc);
+        let Self {
+            hart,
+            ahead,
+            decoded,
+            pages,
+            shadow,
+            ..
+        } = self;
+        let lines = board.lines(hart.id);
+        let ram = board.ram();
+        let mut near = pages.before(shadow);
+        // The page of code, and what is to be added to its addresses.
+        let mut page = (1, 0);
+        loop {
+            let pc = hart.pc;
+            let bits = bits_at(pc, ram, |va| {
+                let start = va & !(PAGE_SIZE - 1);
+                if start != page.0 {
+                    page = (
+                        start,
+                        near.find(Access::Fetch, start, 1)?.wrapping_sub(start),
+                    );
                 }
-                let mut cache = self.shadow.live_root();
-                self.hart.execute_at_pc(board, &mut cache, &insn)
+                Some(va.wrapping_add(page.1))
+            });
+            let known = bits.and_then(|bits| decoded.get(bits));
+            let Some(Decoded { insn, kind }) = known.filter(|known| known.kind != Kind::Float)
+            else {
+                ahead.forget();
+                return None;
+            };
+            if *kind == Kind::Traps {
+                ahead.met(pc);
             }
-            _ => {
-                self.ahead.forget();
-                None
+            let exit = hart.execute_at_pc(board, &mut near, insn);
+            if exit.is_some() || !hart.effects.is_empty() || lines.has_requests() {
+                return exit;
+            }
+            if !ahead.goes_on() {
+                return None;
             }
         }
     }
@@ -504,29 +513,15 @@ fn allowed_cache_blocks(hart: &Hart) -> u64 {
         .sum()
 }
 
-/// Whether an instruction needs the floating-point unit's state.
-fn uses_float(insn: &Insn) -> bool {
-    const FFLAGS: i32 = 1;
-    const FCSR: i32 = 3;
-    match insn.op {
-        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
-            (FFLAGS..=FCSR).contains(&insn.imm)
-        }
-        // Loads, stores, fused multiply-adds and all others, by their major opcodes; compressed
-        // loads and stores have an encoding of their own.
-        _ if insn.len == 4 => {
-            matches!(
-                insn.bits & 0x7f,
-                0x07 | 0x27 | 0x43 | 0x47 | 0x4b | 0x4f | 0x53
-            )
-        }
-        _ => insn.bits & 3 != 1 && matches!(insn.bits >> 13 & 7, 1 | 5),
+/// The encoding of the instruction at `pc`, each parcel where `find` says.
+#[inline(always)]
+fn bits_at(pc: u64, ram: &Ram, mut find: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
+    let mut parcel = |va| ram.load_at::<u16>(find(va)?);
+    let low = parcel(pc)?;
+    match ringer_isa::length(low) {
+        2 => Some(low.into()),
+        _ => Some(u32::from(low) | u32::from(parcel(pc.wrapping_add(2))?) << 16),
     }
-}
-
-/// Whether the real hart does not execute this in U-mode.
-fn traps(insn: &Insn) -> bool {
-    matches!(insn.op, Op::Ecall | Op::Ebreak) || why(insn) != Why::Instruction
 }
 
 /// What an emulated instruction counts as.

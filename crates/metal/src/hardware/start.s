@@ -1,7 +1,7 @@
 # Reset: every hart comes here at once, in M-mode, with its number in a0, the device tree in a1
 # and, where the machine hands over as OpenSBI expects it, struct fw_dynamic_info in a2.
 
-.equ STACK_SHIFT, 16
+.equ STACK_SHIFT, 17
 .equ MAX_CPUS, {MAX_CPUS}
 
 .option arch, +a
