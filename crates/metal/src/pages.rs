@@ -71,7 +71,7 @@ impl TranslationCache for Near<'_> {
             Access::Load => 2,
             Access::Store => 3,
         };
-        let index = (va / PAGE_SIZE ^ kind << 4) as usize & (PAGES - 1);
+        let index = ((va / PAGE_SIZE) ^ (kind << 4)) as usize & (PAGES - 1);
         let place = self.pages.pages.get(index)?;
         let known = place.get();
         if known.tag == start | kind && known.state == self.pages.state {
