@@ -16,6 +16,9 @@ use crate::hardware::serial::Serial;
 const TYPED_AHEAD: usize = 4096;
 /// The latest output of each guest, shown when the terminal turns to it.
 const REMEMBERED: usize = 4096;
+/// A line that was begun is shown when it was found the same so often: it may be a prompt. A guest
+/// that others keep from running has a right to end its lines.
+const LOOKS: u32 = 5;
 /// A line of a guest that is longer is shown in parts.
 const LONG_LINE: usize = 400;
 
@@ -34,6 +37,8 @@ struct Terminal {
     name: String,
     /// Output since the last line that was shown.
     line: Vec<u8>,
+    /// How often that was looked at since there was more of it.
+    looks: u32,
     /// Output, the latest.
     recent: VecDeque<u8>,
     typed: VecDeque<u8>,
@@ -101,6 +106,7 @@ impl Console {
                         return;
                     };
                     terminal.line.push(*byte);
+                    terminal.looks = 0;
                     if *byte == b'\n' || terminal.line.len() >= LONG_LINE {
                         self.show_line(&mut inside, guest);
                     }
@@ -130,7 +136,13 @@ impl Console {
         let mut inside = self.inside.lock();
         if inside.view == View::All {
             for guest in 0..inside.terminals.len() {
-                self.show_line(&mut inside, guest);
+                let Some(terminal) = inside.terminals.get_mut(guest) else {
+                    return;
+                };
+                terminal.looks = terminal.looks.saturating_add(1);
+                if terminal.looks >= LOOKS {
+                    self.show_line(&mut inside, guest);
+                }
             }
         }
     }

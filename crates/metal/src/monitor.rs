@@ -271,13 +271,19 @@ impl Monitor {
             *order = None;
             drop(order);
             match what {
-                Order::Reset => match guest.start() {
-                    Ok(()) => {
-                        self.say_of(guest, format_args!("starts again"));
+                Order::Reset => {
+                    let before = self.platform.timer.now();
+                    let started = guest.start();
+                    match &started {
+                        Ok(()) => self.say_of(guest, format_args!("starts again")),
+                        Err(error) => self.say_of(guest, format_args!("cannot start: {error}")),
+                    }
+                    let ticks = self.platform.timer.now().saturating_sub(before);
+                    self.schedule.lock().charge(guest.number, ticks);
+                    if started.is_ok() {
                         self.release(guest);
                     }
-                    Err(error) => self.say_of(guest, format_args!("cannot start: {error}")),
-                },
+                }
                 Order::Off(code) => {
                     *guest.life.lock() = Life::Off(code);
                     match code {

@@ -159,6 +159,14 @@ impl Schedule {
             _ => after,
         };
     }
+    /// The monitor has worked for `guest` for `ticks`, to start it again: all its harts pay for that,
+    /// as any of them may have asked for it and may ask again.
+    pub fn charge(&mut self, guest: usize, ticks: u64) {
+        for entry in self.entries.iter_mut().filter(|e| e.guest == guest) {
+            entry.used = entry.used.max(self.floor)
+                + ticks * u64::from(USUAL_WEIGHT) / u64::from(entry.weight);
+        }
+    }
     /// There is news for virtual hart `hart`: it runs again if it waits. `from` is the CPU that
     /// says so, which needs no kick itself.
     pub fn wake(&mut self, hart: usize, from: usize) -> Kick {
@@ -327,6 +335,29 @@ mod tests {
         assert_eq!(schedule.next(0, 10), Next::Idle(None));
         assert_eq!(schedule.release(0), Kick::Cpu(0));
         assert!(matches!(schedule.next(0, 10), Next::Run { .. }));
+    }
+
+    #[test]
+    fn work_for_a_guest_is_part_of_its_share() {
+        let mut schedule = Schedule::new(1);
+        let restless = schedule.add(0, 100);
+        schedule.add(1, 100);
+        let (mut now, mut own) = (0, 0);
+        while now < 1000 * SLICE {
+            let Next::Run { hart, .. } = schedule.next(0, now) else {
+                panic!("somebody is ready")
+            };
+            if hart == restless {
+                // It has itself started again at once.
+                schedule.put_back(hart, 1, State::Ready);
+                schedule.charge(0, SLICE);
+                own += SLICE;
+            } else {
+                schedule.put_back(hart, SLICE, State::Ready);
+            }
+            now += SLICE;
+        }
+        assert!(own.abs_diff(500 * SLICE) < 10 * SLICE, "{own}");
     }
 
     #[test]
