@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 const NAME: &str = "ringer-metal";
 
 /// Where the monitor is put, from the source tree's top; `ringer metal run` looks there.
-const PLACE: &str = "build/metal/ringer-metal";
+pub const PLACE: &str = "build/metal/ringer-metal";
 
 /// Runs the command.
 pub fn run() -> Result<()> {
@@ -22,23 +22,9 @@ pub fn run() -> Result<()> {
 
 /// Builds the monitor; gives its place.
 pub fn build(sh: &Shell) -> Result<PathBuf> {
-    let bare = BareToolchain::ensure(sh, MONITOR_TARGET)?;
-    let _here = sh.push_dir(root());
     let target = root().join("target");
-    let arguments = bare.cargo_arguments(MONITOR_TARGET);
     say(&format!("building {NAME} for {MONITOR_TARGET}, optimised"));
-    let mut command = cmd!(
-        sh,
-        "cargo build -q --release --package {NAME} --bin {NAME} {arguments...}"
-    )
-    .quiet()
-    .env("CARGO_TARGET_DIR", &target);
-    if let Some((name, value)) = bare.environment() {
-        command = command.env(name, value);
-    }
-    command
-        .run()
-        .context("the bare-metal monitor does not build")?;
+    cargo(sh, "build", &[]).context("the bare-metal monitor does not build")?;
     let built = target.join(MONITOR_TARGET).join("release").join(NAME);
     let place = root().join(PLACE);
     fs::create_dir_all(place.parent().context("the monitor lies in a folder")?)?;
@@ -47,4 +33,26 @@ pub fn build(sh: &Shell) -> Result<PathBuf> {
     let size = fs::metadata(&place)?.len();
     say(&format!("{PLACE}: {} KiB", size.div_ceil(1024)));
     Ok(place)
+}
+
+/// Lints the monitor as it is built: most of it is nothing on other targets.
+pub fn clippy() -> Result<()> {
+    cargo(&Shell::new()?, "clippy", &["--", "-D", "warnings"])
+}
+
+/// Has cargo do something with the monitor's program.
+fn cargo(sh: &Shell, what: &str, further: &[&str]) -> Result<()> {
+    let bare = BareToolchain::ensure(sh, MONITOR_TARGET)?;
+    let _here = sh.push_dir(root());
+    let arguments = bare.cargo_arguments(MONITOR_TARGET);
+    let mut command = cmd!(
+        sh,
+        "cargo {what} -q --release --package {NAME} --bin {NAME} {arguments...} {further...}"
+    )
+    .quiet()
+    .env("CARGO_TARGET_DIR", root().join("target"));
+    if let Some((name, value)) = bare.environment() {
+        command = command.env(name, value);
+    }
+    Ok(command.run()?)
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: the one command that tests everything.
 
+mod bundle;
 mod guests;
+mod table;
 
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::toolchain::{self, root, say};
-use crate::{debian, fuzz};
+use crate::{debian, fuzz, metal};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -16,6 +18,9 @@ pub struct Arguments {
     /// Only the guest tests; with a word, only those with it in their name.
     #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "")]
     guests: Option<String>,
+    /// Also the guest tests that CI leaves out to save time.
+    #[arg(long)]
+    all: bool,
     /// Without the Debian guest, whose packages have to be downloaded once.
     #[arg(long)]
     without_debian: bool,
@@ -36,6 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 .quiet()
                 .run()?)
         });
+        steps.run("clippy for the bare-metal monitor", metal::clippy);
         steps.run("no_std crates for bare RISC-V", toolchain::check_nostd);
         steps.run("unit and integration tests", || {
             Ok(cmd!(sh, "cargo test --workspace --no-fail-fast")
@@ -53,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .quiet()
             .run()?)
     });
+    steps.run("the bare-metal monitor", metal::run);
     let debian = !arguments.without_debian
         && match debian::run(&debian::Arguments::default()) {
             Ok(()) => true,
@@ -62,8 +69,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             }
         };
 
-    let filter = arguments.guests.as_deref().unwrap_or("");
-    let counts = guests::run(filter, debian)?;
+    let counts = guests::run(&guests::Selection {
+        filter: arguments.guests.as_deref().unwrap_or(""),
+        all: arguments.all,
+        debian,
+    })?;
     for failed in &steps.failed {
         println!("FAILED  {failed}");
     }

@@ -6,13 +6,16 @@
 
 pub mod paging;
 pub mod smp;
+pub mod storm;
 pub mod trap;
+pub mod wild;
 
 use bare::{power, println};
 
 core::arch::global_asm!(
     include_str!("../../bare/src/trap.s"),
-    include_str!("start.s")
+    include_str!("start.s"),
+    include_str!("wild.s")
 );
 
 /// Counts checks, and prints those that fail.

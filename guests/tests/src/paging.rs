@@ -54,6 +54,11 @@ impl Scheme {
 #[derive(Clone, Copy)]
 pub struct Page([usize; 512]);
 
+impl Page {
+    /// Zeros.
+    pub const EMPTY: Page = Page([0; 512]);
+}
+
 const POOL_PAGES: usize = 48;
 static mut POOL: [Page; POOL_PAGES] = [Page([0; 512]); POOL_PAGES];
 static mut USED: usize = 0;

@@ -32,8 +32,10 @@ extern "C" fn other_hart(hart: usize) -> ! {
             unsafe { core::arch::asm!("wfi") };
         }
         set_software_interrupt(hart, false);
-        // SAFETY: `run` stored a fn(usize) before it sent the IPI.
-        let work: fn(usize) = unsafe { core::mem::transmute(WORK.load(Ordering::SeqCst)) };
+        // SAFETY: `start` stored a fn(usize) before it sent the IPI; 0 is None.
+        let work: Option<fn(usize)> = unsafe { core::mem::transmute(WORK.load(Ordering::SeqCst)) };
+        // A test of the device may send IPIs that mean nothing.
+        let Some(work) = work else { continue };
         work(hart);
         DONE.fetch_or(1 << hart, Ordering::SeqCst);
     }
@@ -48,13 +50,18 @@ pub fn harts() -> usize {
     PRESENT.load(Ordering::SeqCst) | 1
 }
 
-/// Runs `work` on every hart in `mask` and on hart 0, and waits for all.
-pub fn run(mask: usize, work: fn(usize)) {
+/// Starts `work` on every hart in `mask` but hart 0.
+pub fn start(mask: usize, work: fn(usize)) {
     DONE.store(0, Ordering::SeqCst);
     WORK.store(work as usize, Ordering::SeqCst);
     for hart in (1..MAX_HARTS).filter(|h| mask >> h & 1 == 1) {
         set_software_interrupt(hart, true);
     }
+}
+
+/// Runs `work` on every hart in `mask` and on hart 0, and waits for all.
+pub fn run(mask: usize, work: fn(usize)) {
+    start(mask, work);
     work(0);
     while DONE.load(Ordering::SeqCst) | 1 != mask {
         core::hint::spin_loop();

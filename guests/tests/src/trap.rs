@@ -36,7 +36,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn mpp(self) -> usize {
+    /// mstatus.MPP for this mode.
+    pub fn mpp(self) -> usize {
         match self {
             Mode::U => 0,
             Mode::S => 1 << 11,

@@ -4,99 +4,21 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 
-use crate::toolchain::root;
+use super::bundle::make_bundle;
+use super::table::{self, QEMU, Run, Test};
+use crate::metal;
+use crate::toolchain::{have, root};
 
-/// The table.
-const TABLE: &str = "guests/tests.toml";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    test: Vec<Test>,
-}
-
-/// One row: a test for each of its engines with each of its numbers of harts.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Test {
-    name: String,
-    #[serde(default = "all_engines")]
-    engines: Vec<String>,
-    #[serde(default = "one_hart")]
-    harts: Vec<usize>,
-    /// Whether the Debian guest or Debian's firmware is used.
-    #[serde(default)]
-    debian: bool,
-    /// Files copied into the test's own folder first.
-    #[serde(default)]
-    copy: Vec<String>,
-    /// The runs, one after the other.
-    run: Vec<Run>,
-}
-
-/// One run of `ringer`.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Run {
-    /// Arguments after `ringer run`. `{images}`, `{debian}`, `{firmware}` and `{own}` (the
-    /// test's own folder) are filled in, `{harts}` is the number of harts.
-    arguments: Vec<String>,
-    /// Whether it is run by the other engine than the row's.
-    #[serde(default)]
-    other_engine: bool,
-    /// Whether it must be the same as the run before, to the instruction; both have
-    /// `--deterministic --stats`.
-    #[serde(default)]
-    same: bool,
-    /// What the output must contain, in this order.
-    #[serde(default)]
-    expect: Vec<String>,
-    /// What it must not contain.
-    #[serde(default)]
-    never: Vec<String>,
-    /// Typed once the last of `expect` is there, after which only `then` is awaited.
-    #[serde(default)]
-    input: String,
-    /// What the output must contain after the input.
-    #[serde(default)]
-    then: Vec<String>,
-    /// Whether ringer then gets SIGTERM.
-    #[serde(default)]
-    terminate: bool,
-    /// The exit status; without it, the run is over when everything expected is there.
-    exit: Option<i32>,
-    /// A guard against hangs.
-    #[serde(default = "default_seconds")]
-    seconds: u64,
-    /// A file that must hold this text at the end.
-    file: Option<ExpectedFile>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectedFile {
-    path: String,
-    text: String,
-}
-
-fn all_engines() -> Vec<String> {
-    vec!["interpret".into(), "translate".into()]
-}
-fn one_hart() -> Vec<usize> {
-    vec![1]
-}
-fn default_seconds() -> u64 {
-    60
-}
+/// The program of the host [`QEMU`].
+const QEMU_PROGRAM: &str = "qemu-system-riscv64";
 
 /// How many tests ended how.
 #[derive(Default)]
@@ -120,50 +42,62 @@ impl fmt::Display for Counts {
     }
 }
 
-/// One test: a row with an engine and a number of harts.
+/// Which tests are to be run.
+pub struct Selection<'a> {
+    /// Those with this in their name.
+    pub filter: &'a str,
+    /// Also those that the table calls seldom.
+    pub all: bool,
+    /// Whether there is a Debian guest.
+    pub debian: bool,
+}
+
+/// One test: a row with an engine, or a host of the bare-metal monitor, and a number of harts.
 struct Case {
     test: Test,
-    engine: String,
+    place: String,
     harts: usize,
 }
 
 impl Case {
     fn name(&self) -> String {
-        let Self {
-            test,
-            engine,
-            harts,
-        } = self;
+        let Self { test, place, harts } = self;
         format!(
-            "{} [{engine}, {harts} hart{}]",
+            "{} [{place}, {harts} hart{}]",
             test.name,
             if *harts == 1 { "" } else { "s" }
         )
     }
 }
 
-/// Runs the tests with `filter` in their name; those with Debian only if it is there.
-pub fn run(filter: &str, debian: bool) -> Result<Counts> {
-    let path = root().join(TABLE);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {TABLE}"))?;
-    let table: Table = toml::from_str(&text).with_context(|| format!("{TABLE} is malformed"))?;
+/// Runs the tests of a selection.
+pub fn run(selection: &Selection<'_>) -> Result<Counts> {
+    let qemu = have(QEMU_PROGRAM);
     let mut counts = Counts::default();
     let (mut alone, mut together) = (VecDeque::new(), VecDeque::new());
-    for test in table.test {
-        for engine in &test.engines {
+    for test in table::read()? {
+        for place in test.places() {
             for &harts in &test.harts {
                 let case = Case {
                     test: test.clone(),
-                    engine: engine.clone(),
+                    place: place.clone(),
                     harts,
                 };
-                if !case.name().contains(filter) {
+                let wanted = selection.all || !test.seldom.contains(place);
+                if !wanted || !case.name().contains(selection.filter) {
                     continue;
                 }
-                if test.debian && !debian {
-                    println!("SKIP    {}: there is no Debian guest here", case.name());
+                let missing = if test.debian && !selection.debian {
+                    Some("there is no Debian guest here")
+                } else if test.is_metal() && place == QEMU && !qemu {
+                    Some("qemu-system-riscv64 is not installed")
+                } else {
+                    None
+                };
+                if let Some(missing) = missing {
+                    println!("SKIP    {}: {missing}", case.name());
                     counts.skipped += 1;
-                } else if harts == 1 {
+                } else if harts == 1 && test.guests.len() <= 1 {
                     together.push_back(case);
                 } else {
                     alone.push_back(case);
@@ -215,6 +149,7 @@ fn run_case(case: &Case) -> Result<()> {
         text.replace("{images}", &root.join("guests/images").to_string_lossy())
             .replace("{debian}", &root.join("build/debian").to_string_lossy())
             .replace("{firmware}", &root.join("build/firmware").to_string_lossy())
+            .replace("{monitor}", &root.join(metal::PLACE).to_string_lossy())
             .replace("{own}", &own.path().to_string_lossy())
             .replace("{harts}", &case.harts.to_string())
     };
@@ -223,18 +158,18 @@ fn run_case(case: &Case) -> Result<()> {
         let name = Path::new(&from).file_name().context("no file name")?;
         fs::copy(&from, own.path().join(name)).with_context(|| format!("cannot copy {from}"))?;
     }
+    let bundle = match case.test.is_metal() {
+        true => Some(make_bundle(
+            &case.test.guests,
+            case.harts,
+            own.path(),
+            &fill,
+        )?),
+        false => None,
+    };
     let mut before = None;
     for (index, run) in case.test.run.iter().enumerate() {
-        let engine = match (run.other_engine, case.engine.as_str()) {
-            (false, own) => own,
-            (true, "interpret") => "translate",
-            (true, _) => "interpret",
-        };
-        let mut arguments = vec!["run".to_owned()];
-        arguments.extend(["--engine".into(), engine.into()]);
-        if !run.arguments.iter().any(|a| a == "--restore") {
-            arguments.extend(["--harts".into(), case.harts.to_string()]);
-        }
+        let mut arguments = start_of_line(case, run, bundle.as_ref());
         arguments.extend(run.arguments.iter().map(|a| fill(a)));
         let output =
             run_once(run, &arguments, &fill).with_context(|| format!("run {}", index + 1))?;
@@ -246,6 +181,26 @@ fn run_case(case: &Case) -> Result<()> {
         before = Some(trace);
     }
     Ok(())
+}
+
+/// The words of the command line that do not stand in the table.
+fn start_of_line(case: &Case, run: &Run, bundle: Option<&PathBuf>) -> Vec<String> {
+    if let Some(bundle) = bundle {
+        let bundle = bundle.to_string_lossy();
+        return ["metal", "run", &bundle, "--on", &case.place]
+            .map(str::to_owned)
+            .to_vec();
+    }
+    let engine = match (run.other_engine, case.place.as_str()) {
+        (false, own) => own,
+        (true, "interpret") => "translate",
+        (true, _) => "interpret",
+    };
+    let mut words = ["run", "--engine", engine].map(str::to_owned).to_vec();
+    if !run.arguments.iter().any(|a| a == "--restore") {
+        words.extend(["--harts".into(), case.harts.to_string()]);
+    }
+    words
 }
 
 /// What two runs have in common that are the same.
@@ -335,6 +290,14 @@ impl Output {
         }
     }
 
+    /// Waits for `wanted` anywhere in the output.
+    fn wait_for_anywhere(&mut self, wanted: &str) -> Result<()> {
+        let seen = std::mem::take(&mut self.seen);
+        self.wait_for(wanted)?;
+        self.seen = seen.max(self.seen);
+        Ok(())
+    }
+
     fn tail(&self) -> String {
         let lines: Vec<&str> = self.text.lines().collect();
         let first = lines.len().saturating_sub(15);
@@ -388,6 +351,9 @@ fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> R
     };
     for wanted in &run.expect {
         output.wait_for(&fill(wanted))?;
+    }
+    for wanted in &run.anywhere {
+        output.wait_for_anywhere(&fill(wanted))?;
     }
     if !run.input.is_empty() {
         let stdin = child.0.stdin.as_mut().context("no standard input")?;
