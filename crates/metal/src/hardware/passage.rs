@@ -51,6 +51,9 @@ impl Passage {
     /// CSRs that confine it have been set; `float` are the bits of `mstatus.FS` to run with.
     ///
     /// Each real hart has one passage and only itself uses it.
+    // Inlined in two places, it would not take the same number of instructions in both, and what
+    // `measure` finds would not hold for guests.
+    #[inline(never)]
     pub fn enter(&self, hart: &mut Hart, float: u64) -> Trap {
         csr::write!("mepc", hart.pc);
         // MPP = U. Interrupts for the monitor are taken in U-mode whatever MIE says; `wfi`
