@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use ringer_bundle::{Bundle, Guest as Description};
+use ringer_bundle::{Bundle, BundleError, Guest as Description};
 use ringer_hart::extensions::{Paging, Profile};
 use ringer_machine::memory_map::Span;
 use ringer_metal::randomness::{Randomness, SEED};
@@ -64,7 +64,10 @@ extern "C" fn first_hart(hart: usize, tree: usize, info: usize) -> ! {
     LAST_RESORT.call_once(|| (serial, platform.power));
     let mut memory = PhysicalMemory::of(&platform);
     let heap = (memory.total() / HEAP_PART).clamp(HEAP_LEAST, HEAP_MOST);
-    let bundle = load_bundle(&platform, &mut memory);
+    let bundle = match load_bundle(&platform, &mut memory) {
+        Ok(bundle) => bundle,
+        Err(error) => give_up(format_args!("{error}")),
+    };
     if memory.make_heap(heap).is_none() {
         let (heap, left) = (heap >> 20, memory.largest() >> 20);
         give_up(format_args!(
@@ -72,7 +75,7 @@ extern "C" fn first_hart(hart: usize, tree: usize, info: usize) -> ! {
              machine more memory"
         ));
     }
-    match bundle.and_then(|bytes| build(platform, memory, bytes)) {
+    match build(platform, memory, bundle) {
         Ok(monitor) => monitor::set_up(monitor),
         Err(error) => give_up(format_args!("{error}")),
     };
@@ -99,20 +102,31 @@ fn work(hart: usize) -> ! {
     Cpu::new(index, hart).work()
 }
 
-fn load_bundle(platform: &Platform, memory: &mut PhysicalMemory) -> Result<&'static [u8], String> {
-    let (start, len) = platform.bundle.ok_or(
+/// Why there are no guests. It is found out before there is a heap.
+#[derive(Debug, thiserror::Error)]
+enum NoBundle {
+    #[error(
         "there is no bundle of guests: make one by `ringer bundle`, and load it as the initial \
-         RAM disk (-initrd)",
-    )?;
-    let missing = "the bundle is not in memory";
+         RAM disk (-initrd)"
+    )]
+    NotNamed,
+    #[error("what should be a bundle of guests is not in memory")]
+    NotInMemory,
+    #[error(transparent)]
+    Unusable(#[from] BundleError),
+}
+
+fn load_bundle(
+    platform: &Platform,
+    memory: &mut PhysicalMemory,
+) -> Result<&'static [u8], NoBundle> {
+    let (start, len) = platform.bundle.ok_or(NoBundle::NotNamed)?;
     let len = match len {
         Some(len) => len,
-        None => {
-            let header = platform.peek(start).ok_or(missing)?;
-            Bundle::length(header).map_err(|error| alloc::format!("{error}"))?
-        }
+        None => Bundle::length(platform.peek(start).ok_or(NoBundle::NotInMemory)?)?,
     };
-    Ok(memory.loaded(Span::new(start, len)).ok_or(missing)?)
+    let span = Span::new(start, len);
+    memory.loaded(span).ok_or(NoBundle::NotInMemory)
 }
 
 /// What guests are told of their harts: not what the real ones would have to be helped with.
