@@ -202,8 +202,13 @@ impl VirtualHart {
         // Another virtual hart may have run here meanwhile.
         self.mapped = None;
         loop {
-            if board.lines(id).has_requests() && self.hart.attend(board) {
-                return Exit::Yield;
+            if board.lines(id).has_requests() {
+                let yields = self.hart.attend(board);
+                // Another hart may have set the clock.
+                self.allow_time(guest, cpu);
+                if yields {
+                    return Exit::Yield;
+                }
             }
             while !self.hart.effects.is_empty() {
                 self.act_on_effects(monitor, guest, cpu, until);
@@ -236,6 +241,10 @@ impl VirtualHart {
         }
         if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
             self.sample_interrupts(monitor, guest, cpu, until);
+        }
+        if effects.contains(Effects::DEVICE) {
+            // The device may have been the clock.
+            self.allow_time(guest, cpu);
         }
         let conditions = Conditions::of(&self.hart);
         if self.mapped != Some(conditions) {
@@ -272,8 +281,13 @@ impl VirtualHart {
             }
             None => Mapping::Stepped,
         };
-        cpu.allow_time(guest.clock.is_real() && hart.counter_enabled(1));
         cpu.allow_cache_blocks(allowed_cache_blocks(hart));
+        self.allow_time(guest, cpu);
+    }
+
+    /// Lets the guest read `time` itself if it may, and if its clock shows the real time.
+    fn allow_time(&self, guest: &Guest, cpu: &mut Cpu) {
+        cpu.allow_time(guest.clock.is_real() && self.hart.counter_enabled(1));
     }
 
     /// Lets the real hart execute until it traps, and handles that.
