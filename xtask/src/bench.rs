@@ -3,6 +3,7 @@
 
 mod machine;
 mod memory;
+mod metal;
 mod plot;
 mod report;
 mod rows;
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Only these rows of the table, by their short names (`nbody,exec,integer-4`).
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     only: Vec<String>,
+    /// Count instructions and exits of guests on the bare-metal monitor instead, against the same
+    /// guests on bare hardware; writes docs/METAL-BENCH.md.
+    #[arg(long, conflicts_with_all = ["runs", "seconds", "engine", "interpret"])]
+    metal: bool,
 }
 
 /// All that was measured.
@@ -59,6 +64,9 @@ struct Measured {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root());
+    if arguments.metal {
+        return metal::run(&sh, &arguments.only);
+    }
     ensure!(arguments.runs > 0, "--runs must be at least 1");
     ensure!(
         arguments.seconds > 0.0 && arguments.seconds <= 3600.0,

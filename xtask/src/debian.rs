@@ -252,7 +252,7 @@ fn dependencies(module: &[u8]) -> Vec<String> {
 
 /// A cpio archive in the `newc` form that the kernel unpacks; owner root, time zero.
 #[derive(Default)]
-struct Initramfs {
+pub struct Initramfs {
     bytes: Vec<u8>,
     entries: u32,
 }
@@ -296,7 +296,8 @@ impl Initramfs {
         self.entry(name, 0o040_755, (0, 0), &[]);
     }
 
-    fn file(&mut self, name: &str, data: &[u8], executable: bool) {
+    /// Adds a file.
+    pub fn file(&mut self, name: &str, data: &[u8], executable: bool) {
         self.entry(
             name,
             if executable { 0o100_755 } else { 0o100_644 },
@@ -313,7 +314,8 @@ impl Initramfs {
         self.entry(name, 0o020_600, (major, minor), &[]);
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// The archive's bytes.
+    pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes
     }
