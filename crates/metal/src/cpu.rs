@@ -14,8 +14,8 @@ use crate::hardware::timer::irq;
 use crate::monitor::{Monitor, monitor};
 use crate::virtual_hart::Slice;
 
-/// Ticks after which a line that a guest has begun is shown though it is not complete.
-const PATIENCE: u64 = 500_000;
+/// Milliseconds after which a line that a guest has begun is shown though it is not complete.
+const PATIENCE: u64 = 50;
 
 /// What others see of a real hart.
 #[derive(Default)]
@@ -206,13 +206,19 @@ impl Cpu {
     pub fn work(&mut self) -> ! {
         let monitor = monitor();
         loop {
+            // Not only a guest's traps bring them here: one whose instructions are executed by
+            // the definition may never trap.
+            self.take_interrupts(monitor);
             monitor.housekeeping();
             let now = monitor.platform.timer.now();
-            let next = monitor.schedule.lock().next(self.index, now);
+            // Before the schedule says who runs here: whoever then finds it there and wants
+            // its slice ended must not be overlooked.
+            let port = monitor.port(self.index);
+            port.interrupted.store(false, Ordering::Relaxed);
+            let (next, call) = monitor.schedule.lock().next(self.index, now);
+            monitor.kick(call);
             match next {
                 Next::Run { hart, until } => {
-                    let port = monitor.port(self.index);
-                    port.interrupted.store(false, Ordering::Relaxed);
                     let slice = monitor.run(self, hart, until);
                     let ticks = monitor.platform.timer.now().saturating_sub(now);
                     let after = match slice {
@@ -221,14 +227,16 @@ impl Cpu {
                     };
                     monitor.schedule.lock().put_back(hart, ticks, after);
                 }
+                // An order waits for harts that run elsewhere, or a frame came in meanwhile.
+                Next::Idle(_) if monitor.is_due_at_once() => core::hint::spin_loop(),
                 Next::Idle(until) => {
-                    let prompts = monitor.console.has_prompts().then_some(now + PATIENCE);
+                    let patience = monitor.platform.ticks(PATIENCE);
+                    let prompts = monitor.console.has_prompts().then_some(now + patience);
                     let until = until.into_iter().chain(prompts).min();
                     self.set_timer(monitor, until.unwrap_or(u64::MAX));
                     if csr::read!("mip") & csr::read!("mie") == 0 && !monitor.has_mail() {
                         csr::wait();
                     }
-                    self.take_interrupts(monitor);
                 }
             }
         }

@@ -66,9 +66,9 @@ pub struct Guest {
     pub estate: Estate,
     /// Its harts.
     pub harts: Vec<Mutex<VirtualHart>>,
-    /// What it is doing.
+    /// What it is doing. Changed by whoever holds `order`, too.
     pub life: Mutex<Life>,
-    /// What is to be done with it.
+    /// What is to be done with it. Held while that is done.
     pub order: Mutex<Option<Order>>,
     /// Random bytes for its start.
     random: Mutex<RandomStream>,

@@ -21,8 +21,10 @@ use crate::hardware::platform::Platform;
 use crate::prompt::Prompt;
 use crate::virtual_hart::Slice;
 
-/// Ticks of the real timer between two looks at what no interrupt tells of.
-const HOUSEKEEPING: u64 = 200_000;
+/// Milliseconds between two looks at what no interrupt tells of.
+const HOUSEKEEPING: u64 = 20;
+/// What the end of a guest that cannot be started again is reported as.
+const NOT_STARTED: u16 = 1;
 
 /// Everything.
 pub struct Monitor {
@@ -44,7 +46,7 @@ pub struct Monitor {
     pub typed: Mutex<VecDeque<u8>>,
     /// The switches' connections to the world.
     pub bridges: Vec<Bridge>,
-    /// When the housekeeping is due.
+    /// When the housekeeping is due; 0 for at once.
     pub due: AtomicU64,
     /// Whether frames wait for somebody.
     pub mail: AtomicBool,
@@ -147,7 +149,12 @@ impl Monitor {
         let Some(hart) = guest.harts.get(hart) else {
             return Slice::Sleeps(None);
         };
-        let slice = hart.lock().slice(self, guest, cpu, until);
+        // Somebody looks at it, and shows it on a slow terminal: others may run meanwhile.
+        let Some(mut hart) = hart.try_lock() else {
+            return Slice::More;
+        };
+        let slice = hart.slice(self, guest, cpu, until);
+        drop(hart);
         if let Some(shutdown) = guest.board.take_shutdown() {
             self.order(
                 guest,
@@ -190,11 +197,21 @@ impl Monitor {
         self.mail.load(Ordering::Relaxed)
     }
 
-    /// Has `order` carried out when no hart of `guest` runs any more.
+    /// Has `order` carried out when no hart of `guest` runs any more. The latest order counts.
     pub fn order(&self, guest: &Guest, order: Order) {
         *guest.order.lock() = Some(order);
         self.hold(guest);
-        self.due.store(0, Ordering::Relaxed);
+        self.look_soon();
+    }
+
+    /// The housekeeping is due at once.
+    pub fn look_soon(&self) {
+        self.due.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether it is.
+    pub fn is_due_at_once(&self) -> bool {
+        self.due.load(Ordering::SeqCst) == 0
     }
 
     /// Stops the harts of `guest` where they are.
@@ -208,11 +225,7 @@ impl Monitor {
     /// Lets them go on.
     pub fn release(&self, guest: &Guest) {
         *guest.life.lock() = Life::Running;
-        let kick = {
-            let mut schedule = self.schedule.lock();
-            schedule.make_ready(guest.number);
-            schedule.release(guest.number)
-        };
+        let kick = self.schedule.lock().release(guest.number, here(self));
         self.kick(kick);
     }
 
@@ -220,17 +233,11 @@ impl Monitor {
     pub fn housekeeping(&self) {
         self.deliver();
         let now = self.platform.timer.now();
-        let due = self.due.load(Ordering::Relaxed);
-        if now < due
-            || (self.due)
-                .compare_exchange(
-                    due,
-                    now + HOUSEKEEPING,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_err()
-        {
+        let due = self.due.load(Ordering::SeqCst);
+        let next = now.saturating_add(self.platform.ticks(HOUSEKEEPING));
+        let exchange =
+            || (self.due).compare_exchange(due, next, Ordering::SeqCst, Ordering::SeqCst);
+        if now < due || exchange().is_err() {
             return;
         }
         self.read_what_was_typed();
@@ -247,6 +254,8 @@ impl Monitor {
 
     fn read_what_was_typed(&self) {
         let Some(mut prompt) = self.prompt.try_lock() else {
+            // Who reads may have seen the end already.
+            self.look_soon();
             return;
         };
         loop {
@@ -260,16 +269,20 @@ impl Monitor {
 
     fn carry_out_orders(&self) {
         for guest in &self.guests {
-            let mut order = guest.order.lock();
+            // The lock is held until the order has been carried out: one at a time.
+            let Some(mut order) = guest.order.try_lock() else {
+                self.look_soon();
+                continue;
+            };
             let Some(what) = *order else {
                 continue;
             };
+            // Before the question: whoever is put back after it looks here again.
+            self.look_soon();
             if !self.schedule.lock().is_still(guest.number) {
-                self.due.store(0, Ordering::Relaxed);
                 continue;
             }
             *order = None;
-            drop(order);
             match what {
                 Order::Reset => {
                     let before = self.platform.timer.now();
@@ -280,20 +293,25 @@ impl Monitor {
                     }
                     let ticks = self.platform.timer.now().saturating_sub(before);
                     self.schedule.lock().charge(guest.number, ticks);
-                    if started.is_ok() {
-                        self.release(guest);
+                    match started {
+                        Ok(()) => self.release(guest),
+                        Err(_) => self.end(guest, NOT_STARTED),
                     }
                 }
                 Order::Off(code) => {
-                    *guest.life.lock() = Life::Off(code);
                     match code {
                         0 => self.say_of(guest, format_args!("is off")),
                         code => self.say_of(guest, format_args!("failed with code {code}")),
                     }
-                    self.end_if_all_are_off();
+                    self.end(guest, code);
                 }
             }
         }
+    }
+
+    fn end(&self, guest: &Guest, code: u16) {
+        *guest.life.lock() = Life::Off(code);
+        self.end_if_all_are_off();
     }
 
     fn say_of(&self, guest: &Guest, what: fmt::Arguments<'_>) {
@@ -347,19 +365,21 @@ impl Monitor {
         seats.filter_map(move |(seat, (guest, _))| (*guest == number).then_some(seat))
     }
 
-    /// Stops a guest where it is.
+    /// Stops a guest where it is, unless it is about to be stopped or started anyway.
     pub fn pause(&self, guest: &Guest) {
+        let order = guest.order.lock();
         let mut life = guest.life.lock();
-        if *life == Life::Running {
+        if order.is_none() && *life == Life::Running {
             *life = Life::Paused;
             self.hold(guest);
         }
     }
 
-    /// Lets a paused guest go on.
+    /// Lets a paused guest go on, unless it is about to be stopped or started anyway.
     pub fn resume(&self, guest: &Guest) {
+        let order = guest.order.lock();
         let paused = *guest.life.lock() == Life::Paused;
-        if paused {
+        if order.is_none() && paused {
             self.release(guest);
         }
     }
@@ -374,7 +394,7 @@ impl Monitor {
                 while let Some(byte) = self.console.receive() {
                     self.typed.lock().push_back(byte);
                 }
-                self.due.store(0, Ordering::Relaxed);
+                self.look_soon();
             }
             let bridges = self.bridges.iter();
             for bridge in bridges.filter(|bridge| bridge.interrupt() == Some(source)) {

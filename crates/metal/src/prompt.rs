@@ -209,20 +209,21 @@ fn list(monitor: &Monitor, front: usize) {
             guest.description.memory >> 20,
             guest.description.share,
         ));
-        let schedule = monitor.schedule.lock();
         for number in monitor.numbers(guest) {
-            if let Some((ticks, state)) = schedule.usage(number) {
-                let ms = ticks / (monitor.platform.timebase / 1000).max(1);
-                match state {
-                    State::Running { cpu, .. } => {
-                        console.continue_line(format_args!("; {ms} ms, on CPU {cpu}"));
-                    }
-                    State::Ready => console.continue_line(format_args!("; {ms} ms, ready")),
-                    State::Waiting(_) => console.continue_line(format_args!("; {ms} ms, waits")),
+            // Nobody waits for the schedule while this is shown.
+            let usage = monitor.schedule.lock().usage(number);
+            let Some((ticks, state)) = usage else {
+                continue;
+            };
+            let ms = ticks / (monitor.platform.timebase / 1000).max(1);
+            match state {
+                State::Running { cpu, .. } => {
+                    console.continue_line(format_args!("; {ms} ms, on CPU {cpu}"));
                 }
+                State::Ready => console.continue_line(format_args!("; {ms} ms, ready")),
+                State::Waiting(_) => console.continue_line(format_args!("; {ms} ms, waits")),
             }
         }
-        drop(schedule);
         console.continue_line(format_args!("\n"));
     }
 }

@@ -170,7 +170,7 @@ fn build(
     let randomness = gather_randomness(&platform, &slots);
     let epoch = clock::epoch(&platform);
     let mut switches = Switches::default();
-    let mut schedule = Schedule::new(cpus);
+    let mut schedule = Schedule::new(cpus, platform.timebase);
     let mut seats = Vec::new();
     let mut guests = Vec::new();
     let bridges = build_bridges(&descriptions, &slots, &mut switches)?;

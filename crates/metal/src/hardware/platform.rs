@@ -209,6 +209,10 @@ impl Platform {
         slots.sort_by_key(|slot| slot.registers.range());
         slots
     }
+    /// So many milliseconds in ticks of the clock.
+    pub fn ticks(&self, milliseconds: u64) -> u64 {
+        self.timebase.saturating_mul(milliseconds) / 1000
+    }
     /// The numbers of all harts.
     pub fn harts(&self) -> &[usize] {
         self.harts.get(..self.hart_count).unwrap_or_default()
