@@ -9,8 +9,8 @@ use ringer_shadow::{HostFence, HostPaging, Root};
 
 use crate::hardware::csr;
 use crate::hardware::passage::Passage;
-use crate::hardware::protection;
 use crate::hardware::timer::irq;
+use crate::hardware::{float, protection};
 use crate::monitor::{Monitor, monitor};
 use crate::virtual_hart::Slice;
 
@@ -35,6 +35,10 @@ pub struct Abilities {
     pub paging: Option<HostPaging>,
     /// Bits of `menvcfg` that let guests use cache-block operations themselves.
     pub cache_blocks: u64,
+    /// Whether it has floating-point registers.
+    pub float: bool,
+    /// Whether physical memory can be protected.
+    pub protection: bool,
 }
 
 mod envcfg {
@@ -60,13 +64,15 @@ impl Abilities {
         let asid_mask = csr::read!("satp") >> 44 & 0xffff;
         csr::write!("satp", 0);
         let wanted = envcfg::CBIE_FLUSH | envcfg::CBCFE | envcfg::CBZE;
-        csr::write!("menvcfg", wanted);
-        let cache_blocks = csr::read!("menvcfg") & wanted;
+        // Harts from before Privileged 1.12 have none.
+        let cache_blocks = csr::try_write!("menvcfg", wanted) & wanted;
         Self {
             asid_mask,
             satp_mode: mode << satp::MODE_SHIFT,
             paging: best.map(|(_, paging)| paging),
             cache_blocks,
+            float: float::is_there(),
+            protection: protection::is_there(),
         }
     }
 }
@@ -113,8 +119,8 @@ impl Cpu {
         // Guests read no counter before they may.
         csr::write!("mcounteren", 0);
         csr::write!("scounteren", 0);
-        csr::write!("menvcfg", 0);
-        csr::write!("senvcfg", 0);
+        csr::try_write!("menvcfg", 0);
+        csr::try_write!("senvcfg", 0);
         csr::write!("mie", irq::SOFTWARE | irq::TIMER | irq::EXTERNAL);
         cpu
     }
@@ -200,6 +206,7 @@ impl Cpu {
         if stranger {
             csr::fence_i();
         }
+        csr::drop_reservation();
     }
 
     /// The real hart's work: runs whoever is due, for ever.

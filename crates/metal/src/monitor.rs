@@ -16,8 +16,8 @@ use crate::console::Console;
 use crate::cpu::{Cpu, CpuPort};
 use crate::exits::Exits;
 use crate::guest::{Guest, Life, Order};
-use crate::hardware::csr;
 use crate::hardware::platform::Platform;
+use crate::hardware::{csr, stack};
 use crate::prompt::Prompt;
 use crate::virtual_hart::Slice;
 
@@ -333,6 +333,13 @@ impl Monitor {
             for guest in &self.guests {
                 self.show_exits(guest);
             }
+            let others = (1..self.at_work.load(Ordering::Relaxed)).map(stack::deepest);
+            self.console.say(format_args!(
+                "ringer: at most {} bytes of the first stack and {} of the others were used, of {}\n",
+                stack::deepest(0),
+                others.max().unwrap_or(0),
+                stack::USABLE
+            ));
         }
         self.console
             .say(format_args!("ringer: all guests are off; switching off\n"));

@@ -26,7 +26,7 @@ use crate::hardware::platform::Platform;
 use crate::hardware::power::Power;
 use crate::hardware::serial::Serial;
 use crate::hardware::virtio::{self, HostCard, Slot};
-use crate::hardware::{csr, release_harts};
+use crate::hardware::{csr, leave_it_to_others, release_harts, stack};
 use crate::monitor::{self, Monitor, Receiver, monitor};
 use crate::network::Switches;
 use crate::prompt::Prompt;
@@ -56,10 +56,15 @@ fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
 /// The first hart comes here from reset.
 #[unsafe(no_mangle)]
 extern "C" fn first_hart(hart: usize, tree: usize, info: usize) -> ! {
+    stack::close_the_end();
     let platform = match Platform::read(hart, tree, info) {
         Ok(platform) => platform,
         Err(error) => give_up(format_args!("{error}")),
     };
+    if !platform.harts().contains(&hart) {
+        // A small hart beside the others, say, which the device tree disables.
+        leave_it_to_others();
+    }
     let serial = platform.serial.map(|(serial, _)| serial);
     LAST_RESORT.call_once(|| (serial, platform.power));
     let mut memory = PhysicalMemory::of(&platform);
@@ -86,6 +91,7 @@ extern "C" fn first_hart(hart: usize, tree: usize, info: usize) -> ! {
 /// The others come here once the first one has released them.
 #[unsafe(no_mangle)]
 extern "C" fn other_hart(hart: usize) -> ! {
+    stack::close_the_end();
     work(hart)
 }
 
@@ -163,6 +169,9 @@ fn build(
         names.len()
     ));
     let abilities = Abilities::find();
+    if !abilities.protection {
+        return Err("the harts of this machine have no physical memory protection".into());
+    }
     let paging = abilities
         .paging
         .ok_or("the harts of this machine have no page tables (Sv39, Sv48 or Sv57)")?;

@@ -340,7 +340,7 @@ impl VirtualHart {
             cause::STORE_PAGE | cause::STORE_ACCESS => {
                 self.page_fault(board, cpu, trap.value, Access::Store)
             }
-            cause::ILLEGAL => self.instruction(board),
+            cause::ILLEGAL => self.instruction(board, cpu),
             cause::ECALL => {
                 self.exits.count(Why::Ecall);
                 (self.hart).step_with(board, &mut self.pages.before(&self.shadow))
@@ -404,13 +404,14 @@ impl VirtualHart {
 
     /// An instruction that the real hart does not execute in U-mode. It is read from memory:
     /// `mtval` need not hold it (Privileged 3.1.16), and on QEMU 10 may hold another one.
-    fn instruction(&mut self, board: &Board) -> Option<Exit> {
+    fn instruction(&mut self, board: &Board, cpu: &Cpu) -> Option<Exit> {
         let Some(Decoded { insn, kind }) = self.fetch(board).copied() else {
             self.exits.count(Why::Instruction);
             return self.step(board);
         };
         let floats = kind == Kind::Float;
-        if floats && !self.float_loaded && self.hart.csrs.mstatus & mstatus::FS != 0 {
+        let enabled = cpu.abilities.float && self.hart.csrs.mstatus & mstatus::FS != 0;
+        if floats && enabled && !self.float_loaded {
             self.exits.count(Why::Float);
             float::load(&self.hart);
             self.float_loaded = true;

@@ -25,7 +25,33 @@ macro_rules! write {
     }};
 }
 
-pub(crate) use {read, write};
+/// Writes a CSR that not every hart has; yields what it holds then, or 0 if there is none.
+macro_rules! try_write {
+    ($name:literal, $value:expr) => {{
+        let value: u64 = $value;
+        let found: u64;
+        // SAFETY: as for `write`. Where the CSR is missing, the trap goes on at `2`, with the
+        // trap CSRs changed, which hold nothing while the monitor runs.
+        unsafe {
+            core::arch::asm!(
+                "la {vector}, 2f",
+                "csrrw {vector}, mtvec, {vector}",
+                "mv {found}, zero",
+                concat!("csrw ", $name, ", {value}"),
+                concat!("csrr {found}, ", $name),
+                ".balign 4",
+                "2: csrw mtvec, {vector}",
+                value = in(reg) value,
+                vector = out(reg) _,
+                found = out(reg) found,
+                options(nostack),
+            );
+        }
+        found
+    }};
+}
+
+pub(crate) use {read, try_write, write};
 
 /// Waits for an interrupt that `mie` enables. The monitor takes none: it looks at `mip`.
 pub fn wait() {
@@ -37,6 +63,16 @@ pub fn wait() {
 pub fn fence_i() {
     // SAFETY: a fence.
     unsafe { core::arch::asm!("fence.i", options(nostack)) };
+}
+
+/// Gives up a reservation that a guest has made by `lr`: its stores and the next guest's need
+/// not break it (Unprivileged, 13.2), and a virtual hart that comes back must not complete an
+/// `sc` over what others have stored meanwhile. Any `sc` ends it.
+pub fn drop_reservation() {
+    let mut nothing = 0u32;
+    let nothing = &raw mut nothing;
+    // SAFETY: it stores 0, if at all, to a word that is 0.
+    unsafe { core::arch::asm!("sc.w zero, zero, ({})", in(reg) nothing, options(nostack)) };
 }
 
 /// Orders everything before, devices included, before everything behind.

@@ -11,6 +11,7 @@ pub mod platform;
 pub mod power;
 pub mod protection;
 pub mod serial;
+pub mod stack;
 pub mod timer;
 pub mod virtio;
 pub mod wall_clock;
@@ -19,6 +20,17 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 unsafe extern "C" {
     static harts_released: AtomicU32;
+    static first_is_here: AtomicU32;
+}
+
+/// This hart came first and is not one that the machine may use: another one shall be the first.
+/// Nothing has been set up yet.
+pub fn leave_it_to_others() -> ! {
+    // SAFETY: it is a word of start.s; no hart writes it but by atomics.
+    unsafe { &first_is_here }.store(0, Ordering::Release);
+    loop {
+        csr::wait();
+    }
 }
 
 /// Lets the other harts go on from reset. Everything that they share has been set up.

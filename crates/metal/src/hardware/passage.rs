@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use ringer_hart::Hart;
 use ringer_isa::csr::mstatus;
 
-use super::csr;
+use super::{csr, stack};
 
 /// What the way back needs. The layout is known to trap.s.
 #[repr(C)]
@@ -86,5 +86,10 @@ impl Passage {
 /// The monitor trapped, which it never does: says so and stops the machine.
 #[unsafe(no_mangle)]
 extern "C" fn monitor_trapped(cause: u64, pc: u64, value: u64) -> ! {
-    panic!("the monitor trapped: mcause {cause:#x}, mepc {pc:#x}, mtval {value:#x}")
+    let why = if stack::is_closed(value) {
+        "its stack has overflowed"
+    } else {
+        "it never does"
+    };
+    panic!("the monitor trapped, {why}: mcause {cause:#x}, mepc {pc:#x}, mtval {value:#x}")
 }

@@ -17,9 +17,25 @@ pub struct Estate {
     pub tables: (u64, u64),
 }
 
+/// Locked until reset, for M-mode, too; a naturally aligned power of two.
+const CLOSED: u64 = 1 << 7 | 3 << 3;
+
+/// Whether this hart has any protection: it was not set to anything before.
+pub fn is_there() -> bool {
+    csr::try_write!("pmpaddr0", u64::MAX >> 10) != 0
+}
+
+/// Keeps everybody out of `len` bytes at `base`, as far as the hart has enough entries. The
+/// length is a power of two, and the base a multiple of it.
+pub fn close(base: u64, len: u64) {
+    // Ones below the address stand for the length (Privileged, table 19).
+    csr::write!("pmpaddr4", base >> 2 | (len / 8 - 1));
+    csr::write!("pmpcfg0", CLOSED << 32);
+}
+
 /// Confines what runs in U-mode to `estate`.
 pub fn confine(estate: &Estate) {
-    // Five entries: [off] RAM [off] tables, the rest unused.
+    // [off] RAM [off] tables; the next one is locked, and so stays what it is.
     let (ram, tables) = (estate.ram, estate.tables);
     csr::write!("pmpcfg0", 0);
     csr::write!("pmpaddr0", ram.0 >> 2);

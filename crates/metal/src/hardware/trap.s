@@ -83,7 +83,8 @@ trap_vector:
     monitor_registers ld
     addi sp, sp, 128
     ret
-1:  csrr a0, mcause              # the monitor itself has trapped: it never does
+1:  la sp, last_stack            # its own may be what is wrong
+    csrr a0, mcause              # the monitor itself has trapped: it never does
     csrr a1, mepc
     csrr a2, mtval
     call monitor_trapped
