@@ -91,14 +91,26 @@ impl Hart {
 
     /// The time at which a timer interrupt that could end a `wfi` will rise, if one is set.
     pub fn next_timer<B: Bus + ?Sized>(&self, bus: &B) -> Option<u64> {
-        let mut next = u64::MAX;
-        if self.csrs.mie & irq::MTI != 0 {
-            next = bus.lines(self.id).mtimecmp();
-        }
-        if self.csrs.mie & irq::STI != 0 && self.csrs.menvcfg & crate::csr::menvcfg::STCE != 0 {
-            next = next.min(self.csrs.stimecmp);
-        }
-        (next != u64::MAX).then_some(next)
+        self.timers(bus).into_iter().flatten().min()
+    }
+
+    /// As [`Hart::next_timer`], of those that have not risen at `now`: one that has, and waits
+    /// until it may be taken, does not hide the other.
+    pub fn next_timer_after<B: Bus + ?Sized>(&self, bus: &B, now: u64) -> Option<u64> {
+        let timers = self.timers(bus).into_iter().flatten();
+        timers.filter(|ticks| *ticks > now).min()
+    }
+
+    /// When the timers of M-mode and S-mode rise, if they are enabled and set.
+    fn timers<B: Bus + ?Sized>(&self, bus: &B) -> [Option<u64>; 2] {
+        let set = |enabled: bool, ticks: u64| (enabled && ticks != u64::MAX).then_some(ticks);
+        let machine = self.csrs.mie & irq::MTI != 0;
+        let supervisor =
+            self.csrs.mie & irq::STI != 0 && self.csrs.menvcfg & crate::csr::menvcfg::STCE != 0;
+        [
+            set(machine, bus.lines(self.id).mtimecmp()),
+            set(supervisor, self.csrs.stimecmp),
+        ]
     }
 
     /// Enters the handler for `cause` (with the interrupt bit): in S-mode if the cause is

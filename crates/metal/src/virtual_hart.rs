@@ -259,8 +259,7 @@ impl VirtualHart {
         let hart = &mut self.hart;
         // The real timer stands for the virtual ones. A virtual one that has risen needs no
         // real one: it is taken as soon as the guest allows it, and that traps.
-        let alarm = hart.next_timer(board);
-        let ahead = alarm.filter(|ticks| *ticks > board.recent_time(hart.id));
+        let ahead = hart.next_timer_after(board, board.recent_time(hart.id));
         let deadline = ahead.map_or(until, |ticks| until.min(guest.clock.real_time_of(ticks)));
         if cpu.set_timer(monitor, deadline) {
             board.look_at_clock(hart.id);

@@ -6,7 +6,7 @@ use ringer_hart::{Bus, Mode};
 use ringer_isa::asm::register::*;
 use ringer_isa::csr as number;
 
-use crate::rig::{HANDLER, RAM, Rig, S_HANDLER, program, run};
+use crate::rig::{HANDLER, RAM, Rig, S_HANDLER, prepared, program, run};
 
 const ALL: u64 = irq::MEI | irq::MSI | irq::MTI | irq::SEI | irq::SSI | irq::STI;
 
@@ -157,6 +157,24 @@ fn stimecmp_interrupts_the_supervisor() {
         rig.code.csr_set(number::STIMECMP, 50, T0).li(A0, 1);
     });
     rig.trapped_to_supervisor(mcause::INTERRUPT | 5, RAM + 8, 0);
+}
+
+#[test]
+fn a_timer_that_has_risen_does_not_hide_the_other() {
+    let rig = prepared(|rig: &mut Rig| {
+        rig.set_csr(number::MENVCFG, menvcfg::STCE);
+        rig.set_csr(number::MIDELEG, irq::STI);
+        rig.set_csr(number::MIE, irq::STI | irq::MTI);
+        rig.hart.csrs.stimecmp = 10;
+        rig.machine.lines(0).set_mtimecmp(1000);
+    });
+    let next = |now| rig.hart.next_timer_after(&rig.machine, now);
+    assert_eq!(rig.hart.next_timer(&rig.machine), Some(10));
+    assert_eq!(
+        [next(5), next(10), next(999)],
+        [Some(10), Some(1000), Some(1000)]
+    );
+    assert_eq!(next(1000), None);
 }
 
 #[test]
