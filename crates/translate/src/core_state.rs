@@ -126,6 +126,8 @@ pub const TIMER: Mem = field(offset_of!(Core, timer));
 
 /// [`Core::ram_distance`].
 pub const RAM_DISTANCE: Mem = field(offset_of!(Core, ram_distance));
+/// [`Core::float_rounding`].
+pub const FLOAT_ROUNDING: Mem = field(offset_of!(Core, float_rounding));
 /// [`Core::mxcsr`].
 pub const MXCSR: Mem = field(offset_of!(Core, mxcsr));
 /// [`Core::guest_flags`].

@@ -11,6 +11,7 @@
 
 mod atomics;
 mod cache_block;
+mod convert;
 mod crossing;
 mod division;
 mod fence;
@@ -22,6 +23,7 @@ mod memory;
 mod pointers;
 mod quiet;
 mod reservation;
+mod rounding;
 mod skip;
 mod status;
 mod system;

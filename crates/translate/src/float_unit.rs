@@ -15,7 +15,7 @@ const DEFAULT: u32 = 0x1f80;
 /// The flags: invalid, denormal, division by zero, overflow, underflow, inexact.
 pub const FLAGS: u32 = 0x3f;
 /// Where the rounding mode is.
-const ROUNDING: u32 = 13;
+pub const ROUNDING: u32 = 13;
 
 fn read() -> u32 {
     let mut value = 0u32;
@@ -31,7 +31,7 @@ fn write(value: u32) {
 }
 
 /// The host's name for a RISC-V rounding mode, if it has it.
-fn host_rounding(frm: u64) -> Option<u32> {
+pub fn host_rounding(frm: u64) -> Option<u32> {
     Some(match frm {
         0 => 0, // nearest, ties to even
         1 => 3, // towards zero

@@ -1,7 +1,7 @@
 //! Floating point: F and D by the host's scalar instructions, whose results, flags and rounding
 //! are RISC-V's but for a few cases that are told apart here: NaNs are made canonical, and what
 //! the host does otherwise (unboxed singles, conversions out of range, minima of NaNs, rounding
-//! modes other than `frm`) is left to the definition.
+//! away from zero at ties) is left to the definition.
 //!
 //! Flags gather in the host's own flags; `float_unit.rs` passes them on.
 
@@ -9,12 +9,14 @@ use ringer_isa::{Class, Insn, Op};
 
 use super::float_registers::{LoopRegisters, SCRATCH};
 use super::memory::Kind;
+use super::rounding::Rounding;
 use super::{Aside, Emitter, Step};
 use crate::assembler::{
     Alu, Bitwise, Cell, Cond, FloatOp, Fused, Label, Mem, Precision, Reg, Width, Xmm,
 };
 use crate::core_state::{FLOAT_ON, FLOAT_READY, f};
 use crate::features::Features;
+use crate::float_unit::host_rounding;
 
 /// The `rm` field for truncation, and for whatever `frm` says.
 const TOWARDS_ZERO: u8 = 1;
@@ -41,6 +43,8 @@ enum Do {
     Least { greatest: bool },
     FromInteger { width: Width, signed: bool },
     ToInteger(Width),
+    ToUnsigned(Width),
+    Classify,
     Widen,
     Narrow,
     BitsToInteger,
@@ -105,10 +109,18 @@ fn operation(insn: &Insn) -> Option<(Do, Precision)> {
         Op::FcvtSW => (from_integer(Width::W32, true), Single),
         Op::FcvtSWu => (from_integer(Width::W32, false), Single),
         Op::FcvtSL => (from_integer(Width::W64, true), Single),
+        Op::FcvtDLu => (from_integer(Width::W64, false), Double),
+        Op::FcvtSLu => (from_integer(Width::W64, false), Single),
         Op::FcvtWS => (Do::ToInteger(Width::W32), Single),
         Op::FcvtWD => (Do::ToInteger(Width::W32), Double),
         Op::FcvtLS => (Do::ToInteger(Width::W64), Single),
         Op::FcvtLD => (Do::ToInteger(Width::W64), Double),
+        Op::FcvtWuS => (Do::ToUnsigned(Width::W32), Single),
+        Op::FcvtWuD => (Do::ToUnsigned(Width::W32), Double),
+        Op::FcvtLuS => (Do::ToUnsigned(Width::W64), Single),
+        Op::FcvtLuD => (Do::ToUnsigned(Width::W64), Double),
+        Op::FclassS => (Do::Classify, Single),
+        Op::FclassD => (Do::Classify, Double),
         Op::FcvtDS => (Do::Widen, Double),
         Op::FcvtSD => (Do::Narrow, Single),
         Op::FmvXD => (Do::BitsToInteger, Double),
@@ -125,7 +137,7 @@ pub(super) fn is_computation_of_doubles(insn: &Insn) -> bool {
     let computes = |(operation, precision)| {
         matches!(operation, Do::Binary(_) | Do::Sqrt)
             && precision == Precision::Double
-            && rounds(insn, operation)
+            && insn.rm == DYNAMIC
     };
     operation(insn).is_some_and(computes)
 }
@@ -135,7 +147,7 @@ fn operands(insn: &Insn, operation: Do, of: Precision) -> [Option<(u8, Precision
     let (rs1, rs2) = (Some((insn.rs1, of)), Some((insn.rs2, of)));
     match operation {
         Do::Binary(_) | Do::Sign(_) | Do::Least { .. } | Do::Compare(_) => [rs1, rs2, None],
-        Do::Sqrt | Do::ToInteger(_) => [rs1, None, None],
+        Do::Sqrt | Do::ToInteger(_) | Do::ToUnsigned(_) | Do::Classify => [rs1, None, None],
         Do::Fused(_) => [rs1, rs2, Some((insn.rs3, of))],
         Do::Widen => [Some((insn.rs1, Precision::Single)), None, None],
         Do::Narrow => [Some((insn.rs1, Precision::Double)), None, None],
@@ -152,15 +164,26 @@ fn is_exact(insn: &Insn) -> bool {
     matches!(insn.op, Op::FcvtDW | Op::FcvtDWu | Op::FcvtDS)
 }
 
-/// Whether the host rounds as `insn` wants, in its present mode or by truncation.
-fn rounds(insn: &Insn, operation: Do) -> bool {
-    if !insn.op.format().has_rounding_mode() || insn.rm == DYNAMIC {
-        return true;
+/// How the host comes to round as `insn` wants, if it can.
+fn rounding(insn: &Insn, operation: Do, features: &Features) -> Option<Rounding> {
+    let any = !insn.op.format().has_rounding_mode() || insn.rm == DYNAMIC;
+    if any || is_exact(insn) && insn.rm <= LAST_MODE {
+        return Some(Rounding::Present);
     }
-    match operation {
-        Do::ToInteger(_) => insn.rm == TOWARDS_ZERO,
-        _ => is_exact(insn) && insn.rm <= LAST_MODE,
+    let to_integer = matches!(operation, Do::ToInteger(_) | Do::ToUnsigned(_));
+    if to_integer && insn.rm != TOWARDS_ZERO && !features.sse41 {
+        return None;
     }
+    host_rounding(insn.rm.into()).map(Rounding::Named)
+}
+
+/// What there is to do for `insn`, and how it is rounded, if it can be done inline on this host.
+fn inline(insn: &Insn, features: &Features) -> Option<(Do, Precision, Rounding)> {
+    let (operation, precision) = operation(insn)?;
+    if matches!(operation, Do::Fused(_)) && !features.fma {
+        return None;
+    }
+    Some((operation, precision, rounding(insn, operation, features)?))
 }
 
 /// The floating-point registers of the loop that `steps` are, if all its instructions can be done
@@ -177,11 +200,7 @@ pub(super) fn loop_registers(steps: &[Step], features: &Features) -> Option<Loop
             op if op.class() == Class::Csr => false,
             op if !op.is_float() => continue,
             _ => {
-                let (operation, of) = operation(insn)?;
-                let fused = matches!(operation, Do::Fused(_));
-                if !rounds(insn, operation) || (fused && !features.fma) {
-                    return None;
-                }
+                let (operation, of, _) = inline(insn, features)?;
                 let result = insn.op.format().writes_float().then_some((rd, of));
                 registers.add(operands(insn, operation, of), result)
             }
@@ -198,13 +217,9 @@ impl Emitter<'_> {
     /// The current instruction, if it is floating-point and can be done inline.
     pub(super) fn float_instruction(&mut self) -> bool {
         let insn = self.current().insn;
-        let Some((operation, precision)) = operation(&insn) else {
+        let Some((operation, precision, rounding)) = inline(&insn, self.features) else {
             return false;
         };
-        let fused = matches!(operation, Do::Fused(_));
-        if !rounds(&insn, operation) || (fused && !self.features.fma) {
-            return false;
-        }
         self.expect_float_unit();
         let operands = operands(&insn, operation, precision);
         let operands = operands.into_iter().flatten();
@@ -222,23 +237,33 @@ impl Emitter<'_> {
         let done = self.a.label();
         let slow = self.definition_aside(done);
         match operation {
-            Do::Binary(op) => self.binary(op, precision, insn.rd, a, b),
-            Do::Sqrt => self.square_root(precision, insn.rd, a),
-            Do::Fused(op) => self.fused(op, precision, insn.rd, hosts, slow),
+            Do::Binary(op) => self.binary(op, (precision, rounding), insn.rd, a, b),
+            Do::Sqrt => self.square_root((precision, rounding), insn.rd, a),
+            Do::Fused(op) => self.fused(op, (precision, rounding), insn.rd, hosts, slow),
             Do::Sign(sign) => self.sign(sign, precision, &insn),
             Do::Compare(comparison) => self.compare_floats(comparison, precision, insn.rd, a, b),
             Do::Least { greatest } => self.least(greatest, precision, insn.rd, (a, b), slow),
             Do::FromInteger { width, signed } => {
-                self.convert_from_integer(width, signed, precision, &insn)
+                self.begin_rounding(rounding);
+                self.convert_from_integer(width, signed, precision, &insn);
+                self.end_rounding(rounding);
             }
-            Do::ToInteger(width) => self.convert_to_integer(width, precision, &insn, a, slow),
+            Do::ToInteger(width) => {
+                self.convert_to_integer(width, (precision, rounding), &insn, a, slow);
+            }
+            Do::ToUnsigned(width) => {
+                self.convert_to_unsigned(width, (precision, rounding), &insn, a, slow);
+            }
+            Do::Classify => self.classify(precision, &insn),
             Do::Widen | Do::Narrow => {
                 let implied = self.implied_by(&[a]);
                 let to = self.float_result(insn.rd, precision);
+                self.begin_rounding(rounding);
                 match precision {
                     Precision::Double => self.a.cvt_single_to_double(to, a),
                     Precision::Single => self.a.cvt_double_to_single(to, a),
                 }
+                self.end_rounding(rounding);
                 self.set_computed(insn.rd, precision, implied);
             }
             Do::BitsToInteger => {
@@ -345,9 +370,17 @@ impl Emitter<'_> {
         label
     }
 
-    fn binary(&mut self, op: FloatOp, precision: Precision, rd: u8, a: Xmm, b: Xmm) {
+    fn binary(
+        &mut self,
+        op: FloatOp,
+        (precision, rounding): (Precision, Rounding),
+        rd: u8,
+        a: Xmm,
+        b: Xmm,
+    ) {
         let implied = self.implied_by(&[a, b]);
         let to = self.float_result(rd, precision);
+        self.begin_rounding(rounding);
         if self.features.avx {
             self.a.vfloat_rrr(op, precision, to, a, b);
         } else {
@@ -356,25 +389,37 @@ impl Emitter<'_> {
             self.a.float_rr(op, precision, SCRATCH, b);
             self.a.mova_rr(to, SCRATCH);
         }
+        self.end_rounding(rounding);
         self.set_computed(rd, precision, implied);
     }
 
-    fn square_root(&mut self, precision: Precision, rd: u8, a: Xmm) {
+    fn square_root(&mut self, (precision, rounding): (Precision, Rounding), rd: u8, a: Xmm) {
         let implied = self.implied_by(&[a]);
         let to = self.float_result(rd, precision);
         if to != a {
             self.a.mova_rr(to, a);
         }
+        self.begin_rounding(rounding);
         self.a.float_rr(FloatOp::Sqrt, precision, to, a);
+        self.end_rounding(rounding);
         self.set_computed(rd, precision, implied);
     }
 
     /// The host does not say invalid of 0 × ∞ + NaN, so every NaN is for the definition.
-    fn fused(&mut self, op: Fused, precision: Precision, rd: u8, of: [Xmm; 3], slow: Label) {
+    fn fused(
+        &mut self,
+        op: Fused,
+        (precision, rounding): (Precision, Rounding),
+        rd: u8,
+        of: [Xmm; 3],
+        slow: Label,
+    ) {
         let [a, b, c] = of;
         let implied = self.implied_by(&of);
         self.a.mova_rr(SCRATCH, a);
+        self.begin_rounding(rounding);
         self.a.fused_rrr(op, precision, SCRATCH, b, c);
+        self.end_rounding(rounding);
         self.a.ucomis(precision, SCRATCH, SCRATCH);
         self.a.jcc(Cond::P, slow);
         self.operands_are_numbers(implied);
@@ -384,7 +429,7 @@ impl Emitter<'_> {
     }
 
     /// The bits of a floating-point register; of a single, the low half.
-    fn float_bits(&mut self, to: Reg, register: u8, precision: Precision) {
+    pub(super) fn float_bits(&mut self, to: Reg, register: u8, precision: Precision) {
         let held = self.settled_float(register, precision);
         match (held, precision) {
             (Some(held), Precision::Double) => self.a.movq_rx(to, held),
@@ -532,51 +577,5 @@ impl Emitter<'_> {
         let to = self.float_result(rd, precision);
         self.a.mova_rr(to, SCRATCH);
         self.set_float(rd, precision);
-    }
-
-    fn convert_from_integer(
-        &mut self,
-        width: Width,
-        signed: bool,
-        precision: Precision,
-        insn: &Insn,
-    ) {
-        let mut from = self.value(insn.rs1, Reg::Rax);
-        let mut host_width = width;
-        if !signed {
-            // An unsigned word is a positive doubleword.
-            self.a.zx_rr(Cell::W, Reg::Rax, from);
-            from = Reg::Rax;
-            host_width = Width::W64;
-        }
-        let to = self.float_result(insn.rd, precision);
-        // The conversion keeps the upper part, and would wait for it.
-        self.a.bitwise_rr(Bitwise::Xor, to, to);
-        self.a.cvt_int_to_float(host_width, precision, to, from);
-        self.set_float(insn.rd, precision);
-    }
-
-    /// What does not fit yields the lowest number, with the flag that RISC-V wants too; the
-    /// definition knows the value.
-    fn convert_to_integer(
-        &mut self,
-        width: Width,
-        precision: Precision,
-        insn: &Insn,
-        a: Xmm,
-        slow: Label,
-    ) {
-        if insn.rm == TOWARDS_ZERO {
-            self.a.cvtt_float_to_int(width, precision, Reg::Rax, a);
-        } else {
-            self.a.cvt_float_to_int(width, precision, Reg::Rax, a);
-        }
-        // Only the lowest number has its sign alone set: one less overflows.
-        self.a.alu_ri(Alu::Cmp, width, Reg::Rax, 1);
-        self.a.jcc(Cond::O, slow);
-        if width == Width::W32 {
-            self.a.sx_rr(Cell::W, Reg::Rax, Reg::Rax);
-        }
-        self.set(insn.rd, Reg::Rax);
     }
 }

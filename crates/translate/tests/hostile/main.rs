@@ -4,6 +4,7 @@
 
 mod crossings;
 mod eviction;
+mod floats;
 mod harts;
 mod loops;
 mod nans;

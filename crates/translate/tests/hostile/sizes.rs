@@ -143,14 +143,17 @@ fn no_block_is_larger_than_the_room_it_gets() {
                 Op::Fsd,
                 Op::Ld,
                 Op::FcvtLD,
+                Op::FcvtLuD,
+                Op::FcvtDLu,
+                Op::FclassD,
             ]);
             let bits = encoding(
                 op,
                 8 + random.below(registers) as u8 % 24,
                 8 * random.below(16) as i32,
             )?;
-            // As `frm` says: that is done inline.
-            let rounding = if op.format().has_rounding_mode() {
+            // As `frm` says, or else in a mode that has to be set first.
+            let rounding = if op.format().has_rounding_mode() && random.one_in(2) {
                 7 << 12
             } else {
                 0
