@@ -198,8 +198,10 @@ fn build(
         };
         let guest = Guest::build(number, seats.len(), description, grounds, &mut around)
             .map_err(|error| alloc::format!("{name} cannot start: {error}"))?;
+        // A guest has its share, however many harts it asked for.
+        let harts = u32::try_from(guest.harts.len()).unwrap_or(1).max(1);
         for hart in 0..guest.harts.len() {
-            schedule.add(number, share);
+            schedule.add(number, share / harts);
             seats.push((number, hart));
         }
         guests.push(guest);

@@ -181,6 +181,10 @@ pub struct RunOptions {
     /// One thread and virtual time: two runs with the same input are the same
     #[arg(long)]
     pub deterministic: bool,
+    /// With --deterministic: how many million instructions make a second (10 to 100000, a
+    /// multiple of 10) [default: 100]
+    #[arg(long, value_name = "MILLIONS")]
+    pub mips: Option<u64>,
     /// Print counts of instructions, traps, exits and interrupts at the end
     #[arg(long)]
     pub stats: bool,
@@ -330,6 +334,7 @@ impl RunOptions {
             save: self.save.or(file.save),
             restore: self.restore.or(file.restore),
             deterministic: self.deterministic || file.deterministic,
+            mips: self.mips.or(file.mips),
             stats: self.stats || file.stats,
             signature: self.signature.or(file.signature),
             semihosting: self.semihosting || file.semihosting,

@@ -18,6 +18,9 @@ const VIRTIO_SLOTS: usize = 8;
 /// Slots that every machine uses: console, entropy, balloon.
 const VIRTIO_FIXED: usize = 3;
 
+/// Million instructions in a second of virtual time, if nobody says otherwise.
+pub const DEFAULT_MIPS: u64 = 100;
+
 /// A machine's complete description.
 #[derive(Clone, PartialEq, Debug)]
 pub struct VmConfig {
@@ -47,6 +50,8 @@ pub struct VmConfig {
     pub restore: Option<PathBuf>,
     /// One thread, virtual time.
     pub deterministic: bool,
+    /// Million instructions in a second of virtual time.
+    pub mips: u64,
     /// Print counters at the end.
     pub stats: bool,
     /// Where to write the signature.
@@ -130,6 +135,7 @@ impl VmConfig {
                 "--restore goes on with a saved machine, which has its kernel already; leave out --kernel and --bios",
             ));
         }
+        let mips = check_mips(options.mips)?;
         // A bare program may use one as well: the bare-metal monitor finds its guests there.
         if options.initrd.is_some() && options.restore.is_some() {
             return Err(Failure::usage(
@@ -150,12 +156,25 @@ impl VmConfig {
             save: options.save,
             restore: options.restore,
             deterministic: options.deterministic,
+            mips,
             stats: options.stats,
             signature: options.signature,
             semihosting: options.semihosting,
             resets: options.resets,
             timeout,
         })
+    }
+}
+
+/// The speed of deterministic machines: what was asked for, if it is possible.
+pub fn check_mips(asked: Option<u64>) -> Result<u64, Failure> {
+    let mips = asked.unwrap_or(DEFAULT_MIPS);
+    if (10..=100_000).contains(&mips) && mips.is_multiple_of(10) {
+        Ok(mips)
+    } else {
+        Err(Failure::usage(format_args!(
+            "--mips is 10 to 100000 and a multiple of 10, not {mips}"
+        )))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringer_hart::{Bus, Hart};
 use ringer_machine::boot::Start;
+use ringer_machine::clock::TICKS_PER_SECOND;
 use ringer_machine::power::Shutdown;
 use ringer_machine::sbi::Sbi;
 
@@ -181,6 +182,7 @@ fn assemble(
         semihosting: Mutex::new(semihosting),
         gate: Gate::default(),
         events,
+        instructions_per_tick: config.mips * 1_000_000 / TICKS_PER_SECOND,
         interactive: config.console != ConsoleKind::None && io::stdin().is_terminal(),
         started: Instant::now(),
         machine,

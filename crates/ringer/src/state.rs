@@ -7,7 +7,7 @@ use ringer_hart::persist::Persist;
 use ringer_hart::{Bus, Hart};
 
 use crate::boot::BootFiles;
-use crate::config::{DiskSpec, VmConfig};
+use crate::config::{DEFAULT_MIPS, DiskSpec, VmConfig};
 use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
@@ -116,6 +116,7 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         memory: config.memory,
         append: config.append.clone(),
         deterministic: config.deterministic,
+        mips: (config.mips != DEFAULT_MIPS).then_some(config.mips),
         semihosting: config.semihosting,
         sbi: vm.sbi.is_some(),
         nets: config.nets.len(),
@@ -135,6 +136,7 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
     config.memory = saved.memory;
     config.append.clone_from(&saved.append);
     config.deterministic = saved.deterministic;
+    config.mips = crate::config::check_mips(saved.mips)?;
     config.semihosting = saved.semihosting;
     if config.disks.is_empty() {
         config.disks = saved

@@ -51,6 +51,8 @@ pub struct Vm {
     pub gate: Gate,
     /// Tells the conductor what happens.
     pub events: Sender<Event>,
+    /// Of a deterministic machine: how many instructions take one tick of 100 ns.
+    pub instructions_per_tick: u64,
     /// Input may come from outside while the guest waits.
     pub interactive: bool,
     /// When it was started.

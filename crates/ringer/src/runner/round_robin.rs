@@ -8,8 +8,6 @@ use crate::run::Event;
 
 /// Instructions that a hart executes in its turn.
 const QUANTUM: u64 = 2_000;
-/// Instructions in a tick of 100 ns: the virtual hart runs a hundred million a second.
-const INSTRUCTIONS_PER_TICK: u64 = 10;
 
 /// Runs the machine until it ends.
 pub fn run(vm: &Vm, clock: &VirtualClock) {
@@ -31,8 +29,8 @@ pub fn run(vm: &Vm, clock: &VirtualClock) {
                 }
             }
             rest += longest;
-            clock.advance(rest / INSTRUCTIONS_PER_TICK);
-            rest %= INSTRUCTIONS_PER_TICK;
+            clock.advance(rest / vm.instructions_per_tick);
+            rest %= vm.instructions_per_tick;
             vm.machine.board.poll();
             if longest == 0 && !vm.gate.is_closed() {
                 skip_idle_time(vm, clock, timer);

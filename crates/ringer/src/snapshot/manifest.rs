@@ -19,6 +19,9 @@ pub struct Description {
     pub append: String,
     /// One thread and virtual time.
     pub deterministic: bool,
+    /// Million instructions in a second of virtual time; 100 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mips: Option<u64>,
     /// Semihosting calls are answered.
     pub semihosting: bool,
     /// The monitor answers SBI calls: the machine was booted without firmware.

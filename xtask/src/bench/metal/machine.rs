@@ -14,6 +14,9 @@ use crate::bench::machine::QEMU;
 use crate::debian::Initramfs;
 use crate::toolchain::root;
 
+/// Million instructions in a second of our machine's time: as QEMU's with `-icount shift=0`.
+const MIPS: &str = "1000";
+
 /// Seconds after which a machine surely hangs.
 const TIME_LIMIT: &str = "900";
 const MEMORY: &str = "256M";
@@ -106,7 +109,7 @@ pub fn ours(row: &Row, times: u64, place: Place) -> Result<Counts> {
     let mut command = limited(&ringer());
     match place {
         Place::Bare => {
-            command.args(["run", "--deterministic", "--stats"]);
+            command.args(["run", "--deterministic", "--mips", MIPS, "--stats"]);
             command.args(["--memory", guest.memory, "--append", &guest.append]);
             command.arg(format!("--{}", guest.program.0));
             command.arg(&guest.program.1);
@@ -121,7 +124,7 @@ pub fn ours(row: &Row, times: u64, place: Place) -> Result<Counts> {
             let bundle = guest.bundle(&folder.0)?;
             command.args(["metal", "run", "--deterministic", "--stats"]);
             command.arg("--monitor").arg(monitor()).arg(bundle);
-            command.args(["--", "--append", "stats"]);
+            command.args(["--", "--append", "stats", "--mips", MIPS]);
         }
     }
     let (console, stats) = run(&mut command, guest.end)?;

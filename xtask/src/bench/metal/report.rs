@@ -41,9 +41,8 @@ pub fn write(sh: &Shell, rows: &[&Row], counted: &Counted) -> Result<String> {
          timed: our machine in deterministic mode and QEMU with `-icount shift=0,sleep=off` count \
          the same on every run. One hart.\n\
          - *Our machine*: the difference of two runs, one with twice the rounds of the other. Its \
-         timer goes on by one tick of 100 ns every 10 instructions, so the guest's kernel takes a \
-         timer interrupt every 400,000 instructions: as on a CPU of 100 MIPS. Bare, Linux has our \
-         built-in SBI below it, which takes no instructions of the machine.\n\
+         timer goes on by one tick of 100 ns every 100 instructions, as on a CPU of 1000 MIPS \
+         (`--mips 1000`). Bare, Linux has our built-in SBI below it, which takes no instructions of the machine.\n\
          - *QEMU*: by the guest's timer, a tick every 100 instructions: as on a CPU of 1000 MIPS. \
          Bare, Linux has OpenSBI below it. What a benchmark does once is counted too (`stream` fills \
          its arrays). Rows in which the guest waits are left empty: the timer goes on meanwhile. \
