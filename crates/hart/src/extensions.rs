@@ -3,6 +3,7 @@
 
 use alloc::string::String;
 
+use crate::address::{GuestVirt, PAGE_SHIFT};
 use crate::csr::satp;
 
 /// The base instruction set.
@@ -77,6 +78,25 @@ impl Paging {
             _ => None,
         }
     }
+    /// By the mode in `satp`; `None` for one that does not translate.
+    pub const fn of_mode(mode: u64) -> Option<Self> {
+        match mode {
+            satp::MODE_SV39 => Some(Self::Sv39),
+            satp::MODE_SV48 => Some(Self::Sv48),
+            satp::MODE_SV57 => Some(Self::Sv57),
+            _ => None,
+        }
+    }
+    /// How many levels the tables have.
+    pub const fn levels(self) -> u32 {
+        self as u32
+    }
+    /// Whether the upper bits of an address all equal the highest that is translated; the tables
+    /// are walked for no other (Privileged 12.3.1 and following).
+    pub const fn is_canonical(self, va: GuestVirt) -> bool {
+        let unused = 64 - (PAGE_SHIFT + 9 * self.levels());
+        (va.0 << unused) as i64 >> unused == va.0 as i64
+    }
     /// As device trees name it (`mmu-type`).
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,11 +107,9 @@ impl Paging {
     }
     /// Whether `satp` takes this mode.
     pub const fn takes(self, mode: u64) -> bool {
-        match mode {
-            satp::MODE_BARE | satp::MODE_SV39 => true,
-            satp::MODE_SV48 => self as u8 >= Self::Sv48 as u8,
-            satp::MODE_SV57 => self as u8 >= Self::Sv57 as u8,
-            _ => false,
+        match Self::of_mode(mode) {
+            Some(scheme) => scheme.levels() <= self.levels(),
+            None => mode == satp::MODE_BARE,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::address::{GuestPhys, GuestVirt, PAGE_SHIFT, PAGE_SIZE};
 use crate::bus::Bus;
 use crate::cause::{Cause, Exception};
 use crate::csr::{menvcfg, mstatus, satp};
+use crate::extensions::Paging;
 use crate::hart::Hart;
 use crate::mode::{Mode, Privilege};
 
@@ -286,26 +287,21 @@ impl Hart {
         context: &AccessContext,
         mut watch: impl FnMut(WalkStep),
     ) -> Result<End, Exception> {
-        let levels = match context.satp >> satp::MODE_SHIFT {
-            satp::MODE_SV39 => 3,
-            satp::MODE_SV48 => 4,
-            satp::MODE_SV57 => 5,
-            _ => {
-                return Ok(End {
-                    translation: Translation {
-                        phys: GuestPhys(va.0),
-                        leaf_size: u64::MAX,
-                        global: false,
-                    },
-                    leaf: None,
-                });
-            }
+        let Some(paging) = Paging::of_mode(context.satp >> satp::MODE_SHIFT) else {
+            return Ok(End {
+                translation: Translation {
+                    phys: GuestPhys(va.0),
+                    leaf_size: u64::MAX,
+                    global: false,
+                },
+                leaf: None,
+            });
         };
+        let levels = paging.levels();
         let page_fault = || Exception::new(access.page_fault(), va.0);
         let access_fault = || Exception::new(access.access_fault(), va.0);
 
-        let unused_bits = 64 - (PAGE_SHIFT + 9 * levels);
-        if (va.0 << unused_bits) as i64 >> unused_bits != va.0 as i64 {
+        if !paging.is_canonical(va) {
             return Err(page_fault());
         }
 

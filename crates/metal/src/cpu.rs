@@ -3,13 +3,14 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use ringer_hart::GuestVirt;
-use ringer_hart::csr::satp;
+use ringer_hart::bus::irq;
+use ringer_hart::csr::{menvcfg, satp};
+use ringer_hart::extensions::Paging;
 use ringer_metal::schedule::{Next, State};
-use ringer_shadow::{HostFence, HostPaging, Root};
+use ringer_shadow::{HostFence, Root};
 
 use crate::hardware::csr;
 use crate::hardware::passage::Passage;
-use crate::hardware::timer::irq;
 use crate::hardware::{float, protection};
 use crate::monitor::{Monitor, monitor};
 use crate::virtual_hart::Slice;
@@ -32,7 +33,7 @@ pub struct Abilities {
     /// MODE for `satp`, in place.
     pub satp_mode: u64,
     /// Page tables in that mode, if there are any.
-    pub paging: Option<HostPaging>,
+    pub paging: Option<Paging>,
     /// Bits of `menvcfg` that let guests use cache-block operations themselves.
     pub cache_blocks: u64,
     /// Whether it has floating-point registers.
@@ -41,35 +42,26 @@ pub struct Abilities {
     pub protection: bool,
 }
 
-mod envcfg {
-    pub const CBIE_FLUSH: u64 = 1 << 4;
-    pub const CBCFE: u64 = 1 << 6;
-    pub const CBZE: u64 = 1 << 7;
-}
-
 impl Abilities {
     /// Asks the real hart. Translation does not concern M-mode, so `satp` may be tried out.
     pub fn find() -> Self {
-        let modes = [
-            (satp::MODE_SV57, HostPaging::Sv57),
-            (satp::MODE_SV48, HostPaging::Sv48),
-            (satp::MODE_SV39, HostPaging::Sv39),
-        ];
-        let best = modes.into_iter().find(|(mode, _)| {
+        let modes = [satp::MODE_SV57, satp::MODE_SV48, satp::MODE_SV39];
+        let best = modes.into_iter().find(|mode| {
             csr::write!("satp", mode << satp::MODE_SHIFT);
             csr::read!("satp") >> satp::MODE_SHIFT == *mode
         });
-        let mode = best.map_or(satp::MODE_BARE, |(mode, _)| mode);
+        let mode = best.unwrap_or(satp::MODE_BARE);
         csr::write!("satp", mode << satp::MODE_SHIFT | 0xffff << 44);
         let asid_mask = csr::read!("satp") >> 44 & 0xffff;
         csr::write!("satp", 0);
-        let wanted = envcfg::CBIE_FLUSH | envcfg::CBCFE | envcfg::CBZE;
+        let flush = menvcfg::CBIE_FLUSH << menvcfg::CBIE_SHIFT;
+        let wanted = flush | menvcfg::CBCFE | menvcfg::CBZE;
         // Harts from before Privileged 1.12 have none.
         let cache_blocks = csr::try_write!("menvcfg", wanted) & wanted;
         Self {
             asid_mask,
             satp_mode: mode << satp::MODE_SHIFT,
-            paging: best.map(|(_, paging)| paging),
+            paging: Paging::of_mode(mode),
             cache_blocks,
             float: float::is_there(),
             protection: protection::is_there(),
@@ -121,7 +113,7 @@ impl Cpu {
         csr::write!("scounteren", 0);
         csr::try_write!("menvcfg", 0);
         csr::try_write!("senvcfg", 0);
-        csr::write!("mie", irq::SOFTWARE | irq::TIMER | irq::EXTERNAL);
+        csr::write!("mie", irq::MSI | irq::MTI | irq::MEI);
         cpu
     }
 
@@ -252,13 +244,13 @@ impl Cpu {
     /// Does what the real hart's pending interrupts ask for.
     pub fn take_interrupts(&mut self, monitor: &Monitor) {
         let pending = csr::read!("mip");
-        if pending & irq::SOFTWARE != 0 {
+        if pending & irq::MSI != 0 {
             monitor.platform.timer.acknowledge(self.hart);
         }
-        if pending & irq::TIMER != 0 {
+        if pending & irq::MTI != 0 {
             self.set_timer(monitor, u64::MAX);
         }
-        if pending & irq::EXTERNAL != 0 {
+        if pending & irq::MEI != 0 {
             monitor.serve_devices();
             // What they brought is looked at between slices.
             let port = monitor.port(self.index);

@@ -6,6 +6,8 @@ use alloc::vec;
 
 use ringer_isa::{Insn, Op, decode};
 
+use crate::exits::Why;
+
 /// Instructions that are remembered, a power of two.
 const INSTRUCTIONS: usize = 512;
 
@@ -34,11 +36,11 @@ impl Kind {
         if uses_float(insn) {
             return Self::Float;
         }
-        match insn.op {
-            Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => Self::Traps,
-            Op::Mret | Op::Sret | Op::Wfi | Op::Ecall | Op::Ebreak => Self::Traps,
-            Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => Self::Traps,
-            _ => Self::Plain,
+        let calls = matches!(insn.op, Op::Ecall | Op::Ebreak);
+        if calls || Why::emulating(insn) != Why::Instruction {
+            Self::Traps
+        } else {
+            Self::Plain
         }
     }
 }

@@ -4,6 +4,8 @@ use core::fmt;
 
 use alloc::vec::Vec;
 
+use ringer_isa::{Insn, Op};
+
 /// Why a guest left the real hart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Why {
@@ -41,6 +43,18 @@ pub enum Why {
 const KINDS: usize = 14;
 
 impl Why {
+    /// That this instruction is one for the definition.
+    pub fn emulating(insn: &Insn) -> Self {
+        match insn.op {
+            Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
+                Self::Csr(insn.imm as u16 & 0xfff)
+            }
+            Op::Mret | Op::Sret => Self::Return,
+            Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => Self::Fence,
+            Op::Wfi => Self::Wait,
+            _ => Self::Instruction,
+        }
+    }
     fn index(self) -> usize {
         match self {
             Self::Timer => 0,

@@ -9,17 +9,17 @@ use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
 use ringer_bundle::Guest as Description;
-use ringer_hart::extensions::Profile;
+use ringer_hart::extensions::{Paging, Profile};
 use ringer_hart::{Bus, GuestPhys, Hart, Lines};
 use ringer_machine::activity::Activity;
 use ringer_machine::backend::EntropyBackend;
-use ringer_machine::board::{Board, BoardBuilder, MakeDevice};
+use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::boot::{Images, Start, prepare};
 use ringer_machine::device_tree;
 use ringer_machine::sbi::Sbi;
-use ringer_machine::virtio::{Blk, Net, Rng, VirtioDevice, VirtioMmio};
+use ringer_machine::virtio::{Blk, Net, Rng, in_slot};
 use ringer_metal::randomness::{RandomStream, Randomness};
-use ringer_shadow::{HostPaging, HostPhys, Shadow, ShadowError};
+use ringer_shadow::{HostPhys, Shadow, ShadowError};
 use spin::Mutex;
 
 use crate::clock::GuestClock;
@@ -97,7 +97,7 @@ pub struct Surroundings<'a> {
     /// The terminal.
     pub console: &'a Arc<Console>,
     /// Page tables of the real harts.
-    pub paging: HostPaging,
+    pub paging: Paging,
     /// What guests are told that their harts have.
     pub profile: Profile,
     /// The networks between guests.
@@ -141,18 +141,18 @@ impl Guest {
                 .profile(around.profile);
         for (index, backend) in disks.into_iter().enumerate() {
             let device = Blk::new(backend, &format!("ringer-disk{index}"));
-            builder = builder.virtio(slot(format!("disk{index}"), Box::new(device)));
+            builder = builder.virtio(in_slot(format!("disk{index}"), Box::new(device)));
         }
         for (index, port) in description.ports.iter().enumerate() {
             let mac = description.mac(index).ok_or("a port without an address")?;
             let cable = (around.switches).cable(port.switch, Receiver::Guest(number));
             let device = Net::new(Box::new(cable), mac.0);
-            builder = builder.virtio(slot(format!("net{index}"), Box::new(device)));
+            builder = builder.virtio(in_slot(format!("net{index}"), Box::new(device)));
         }
         // One stream for the device, one for what the guest is handed when it starts.
         let stream = |which| around.randomness.stream(2 * number as u64 + which);
         let random = stream(0);
-        builder = builder.virtio(slot(
+        builder = builder.virtio(in_slot(
             "rng".to_string(),
             Box::new(Rng::new(Box::new(random))),
         ));
@@ -223,17 +223,13 @@ impl Guest {
             ram.write(span.base, bytes)
                 .ok_or("its memory is too small")?;
         }
-        let entry = match start {
-            Start::Firmware { entry } => entry,
-            Start::Kernel { .. } => GuestPhys(0),
+        let (entry, activity) = match start {
+            Start::Firmware { entry } => (entry, Activity::Running),
+            Start::Kernel { .. } => (GuestPhys(0), Activity::Stopped),
         };
         for (id, hart) in self.harts.iter().enumerate() {
             let mut state = Hart::new(id, entry.0);
             state.paging = self.board.profile().paging;
-            let activity = match start {
-                Start::Firmware { .. } => Activity::Running,
-                Start::Kernel { .. } => Activity::Stopped,
-            };
             hart.lock().restart(state, activity);
         }
         if let (Some(sbi), Start::Kernel { entry, device_tree }) = (&self.sbi, start) {
@@ -247,8 +243,4 @@ impl Guest {
     pub fn name(&self) -> &str {
         self.description.name
     }
-}
-
-fn slot(name: String, device: Box<dyn VirtioDevice>) -> MakeDevice {
-    Box::new(move |ram, irq| Arc::new(VirtioMmio::new(&name, device, ram, irq)))
 }

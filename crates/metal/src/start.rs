@@ -12,7 +12,7 @@ use ringer_hart::extensions::{Paging, Profile};
 use ringer_machine::memory_map::Span;
 use ringer_metal::randomness::{Randomness, SEED};
 use ringer_metal::schedule::Schedule;
-use ringer_shadow::HostPaging;
+
 use spin::{Mutex, Once};
 
 use crate::bridge::Bridge;
@@ -136,7 +136,7 @@ fn load_bundle(
 }
 
 /// What guests are told of their harts: not what the real ones would have to be helped with.
-fn profile(platform: &Platform, paging: HostPaging) -> Profile {
+fn profile(platform: &Platform, paging: Paging) -> Profile {
     /// Done by the monitor for the guest in any case, or without effect.
     const BY_THE_MONITOR: &[&str] = &["zicntr", "zihpm", "zicsr", "zifencei"];
     let by_the_monitor = |name: &str| {
@@ -144,11 +144,7 @@ fn profile(platform: &Platform, paging: HostPaging) -> Profile {
     };
     let mut profile =
         Profile::FULL.filter(|name| by_the_monitor(name) || platform.has_extension(name));
-    profile.paging = match paging {
-        HostPaging::Sv39 => Paging::Sv39,
-        HostPaging::Sv48 => Paging::Sv48,
-        HostPaging::Sv57 => Paging::Sv57,
-    };
+    profile.paging = paging;
     profile
 }
 

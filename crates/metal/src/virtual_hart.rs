@@ -10,7 +10,6 @@ use ringer_hart::hart::Effects;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
 use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege, Ram};
-use ringer_isa::{Insn, Op};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 use ringer_shadow::{Outcome, Shadow};
@@ -41,15 +40,17 @@ pub enum Slice {
 
 /// Traps of the real hart (`mcause`).
 mod cause {
-    pub const INTERRUPT: u64 = 1 << 63;
-    pub const FETCH_ACCESS: u64 = 1;
-    pub const ILLEGAL: u64 = 2;
-    pub const LOAD_ACCESS: u64 = 5;
-    pub const STORE_ACCESS: u64 = 7;
-    pub const ECALL: u64 = 8;
-    pub const FETCH_PAGE: u64 = 12;
-    pub const LOAD_PAGE: u64 = 13;
-    pub const STORE_PAGE: u64 = 15;
+    use ringer_hart::cause::Cause;
+    pub use ringer_hart::csr::mcause::INTERRUPT;
+
+    pub const FETCH_ACCESS: u64 = Cause::FetchAccess.code();
+    pub const ILLEGAL: u64 = Cause::IllegalInstruction.code();
+    pub const LOAD_ACCESS: u64 = Cause::LoadAccess.code();
+    pub const STORE_ACCESS: u64 = Cause::StoreAccess.code();
+    pub const ECALL: u64 = Cause::EcallFromU.code();
+    pub const FETCH_PAGE: u64 = Cause::FetchPage.code();
+    pub const LOAD_PAGE: u64 = Cause::LoadPage.code();
+    pub const STORE_PAGE: u64 = Cause::StorePage.code();
 }
 
 /// A virtual hart with all that the monitor keeps for it.
@@ -416,7 +417,7 @@ impl VirtualHart {
             self.float_loaded = true;
             return None;
         }
-        self.exits.count(why(&insn));
+        self.exits.count(Why::emulating(&insn));
         if floats {
             self.put_float_away();
         }
@@ -535,18 +536,5 @@ fn bits_at(pc: u64, ram: &Ram, mut find: impl FnMut(u64) -> Option<u64>) -> Opti
     match ringer_isa::length(low) {
         2 => Some(low.into()),
         _ => Some(u32::from(low) | u32::from(parcel(pc.wrapping_add(2))?) << 16),
-    }
-}
-
-/// What an emulated instruction counts as.
-fn why(insn: &Insn) -> Why {
-    match insn.op {
-        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
-            Why::Csr(insn.imm as u16 & 0xfff)
-        }
-        Op::Mret | Op::Sret => Why::Return,
-        Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => Why::Fence,
-        Op::Wfi => Why::Wait,
-        _ => Why::Instruction,
     }
 }

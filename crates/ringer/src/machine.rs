@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use ringer_hart::{Bus, Lines};
 use ringer_machine::backend::{ConsoleBackend, EntropyBackend};
-use ringer_machine::board::{Board, BoardBuilder, MakeDevice};
+use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 use ringer_machine::memory_map::RAM_BASE;
-use ringer_machine::virtio::{Balloon, Blk, Net, Rng, VirtioDevice, VirtioMmio};
+use ringer_machine::virtio::{Balloon, Blk, Net, Rng, in_slot};
 
 use crate::args::ConsoleKind;
 use crate::clock::{HostClock, Pausable};
@@ -127,7 +127,7 @@ impl Machine {
             let serial = spec.serial.clone();
             let serial = serial.unwrap_or_else(|| format!("ringer-disk{number}"));
             let device = Blk::new(opened.backend, &serial);
-            builder = builder.virtio(slot(format!("disk{number}"), Box::new(device)));
+            builder = builder.virtio(in_slot(format!("disk{number}"), Box::new(device)));
             disks.push(OpenDisk {
                 spec: spec.clone(),
                 len,
@@ -138,15 +138,15 @@ impl Machine {
         for (number, spec) in config.nets.iter().enumerate() {
             let tap = Tap::open(spec.tap.as_deref()).map_err(Failure::monitor)?;
             let device = Net::new(Box::new(tap.clone()), mac_address(number)?);
-            builder = builder.virtio(slot(format!("net{number}"), Box::new(device)));
+            builder = builder.virtio(in_slot(format!("net{number}"), Box::new(device)));
             taps.push(tap);
         }
         let random = entropy(config.deterministic, seed::DEVICE);
-        builder = builder.virtio(slot("rng".to_string(), Box::new(Rng::new(random))));
+        builder = builder.virtio(in_slot("rng".to_string(), Box::new(Rng::new(random))));
         let balloon = Balloon::new(Box::new(Releaser(memory.clone())));
-        builder = builder.virtio(slot("balloon".to_string(), Box::new(balloon)));
+        builder = builder.virtio(in_slot("balloon".to_string(), Box::new(balloon)));
         let second = ringer_machine::virtio::Console::new(second);
-        builder = builder.virtio(slot("console".to_string(), Box::new(second)));
+        builder = builder.virtio(in_slot("console".to_string(), Box::new(second)));
         let board = builder.build().map_err(Failure::monitor)?;
         Ok(Self {
             board: Arc::new(board),
@@ -174,10 +174,6 @@ fn make_parkers(config: &VmConfig) -> Vec<Arc<Parker>> {
         return vec![only; config.harts];
     }
     (0..config.harts).map(|_| Arc::default()).collect()
-}
-
-fn slot(name: String, device: Box<dyn VirtioDevice>) -> MakeDevice {
-    Box::new(move |ram, irq| Arc::new(VirtioMmio::new(&name, device, ram, irq)))
 }
 
 fn entropy(deterministic: bool, seed: u64) -> Box<dyn EntropyBackend> {

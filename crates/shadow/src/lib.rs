@@ -37,7 +37,7 @@ mod view;
 pub use cache::LiveRoot;
 pub use counts::Counts;
 pub use fence::HostFence;
-pub use paging::{HostPaging, Rights};
+pub use paging::Rights;
 pub use pool::{HostPhys, TablePool};
 pub use shadow::{Outcome, Root, Shadow, ShadowError};
 pub use view::{Mapping, Mappings, RootView};

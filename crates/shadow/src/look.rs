@@ -1,10 +1,11 @@
 //! What the definition says about an address: the only place where a shadow's rights come from.
 
+use ringer_hart::extensions::Paging;
 use ringer_hart::translate::{Access, AccessContext, Survey, Translation, WalkStep};
 use ringer_hart::{Bus, GuestPhys, GuestVirt, Hart, PAGE_SIZE};
 use ringer_isa::pte::Pte;
 
-use crate::paging::{HostPaging, Rights, size};
+use crate::paging::{Rights, size};
 use crate::pool::{HostPhys, PHYSICAL_END};
 
 /// How often the guest's other harts may change an entry under our eyes before the instruction
@@ -67,7 +68,7 @@ pub(crate) struct Looker<'a, B: Bus + ?Sized> {
     pub hart: &'a Hart,
     pub bus: &'a B,
     pub context: &'a AccessContext,
-    pub paging: HostPaging,
+    pub paging: Paging,
     pub ram: HostPhys,
 }
 

@@ -7,34 +7,6 @@ use ringer_isa::pte::Pte;
 
 use crate::pool::HostPhys;
 
-/// The paging mode of the real hart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HostPaging {
-    /// Three levels.
-    Sv39,
-    /// Four levels.
-    Sv48,
-    /// Five levels.
-    Sv57,
-}
-
-impl HostPaging {
-    /// How many levels the tables have.
-    pub const fn levels(self) -> u32 {
-        match self {
-            Self::Sv39 => 3,
-            Self::Sv48 => 4,
-            Self::Sv57 => 5,
-        }
-    }
-
-    /// Whether the hardware would walk the tables for this address at all.
-    pub const fn is_canonical(self, va: GuestVirt) -> bool {
-        let unused = 64 - (PAGE_SHIFT + 9 * self.levels());
-        (va.0 << unused) as i64 >> unused == va.0 as i64
-    }
-}
-
 bitflags! {
     /// What may be done with a mapped page.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]

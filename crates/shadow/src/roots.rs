@@ -10,8 +10,8 @@ use ringer_hart::{GuestVirt, PAGE_SHIFT};
 use ringer_isa::pte::Pte;
 
 use crate::fence::Due;
-use crate::paging::HostPaging;
 use crate::tables::{TableId, still_holds};
+use ringer_hart::extensions::Paging;
 
 /// Levels that a guest may have above the root of a host: Sv57 on Sv39.
 const LEVELS_ABOVE: usize = 2;
@@ -25,7 +25,7 @@ pub(crate) struct Above([Option<(GuestPhys, Pte)>; LEVELS_ABOVE]);
 
 impl Above {
     /// Notes the entry at `level`.
-    pub fn set(&mut self, paging: HostPaging, level: u32, at: GuestPhys, entry: Pte) {
+    pub fn set(&mut self, paging: Paging, level: u32, at: GuestPhys, entry: Pte) {
         let place = level.checked_sub(paging.levels());
         if let Some(place) = place.and_then(|p| self.0.get_mut(p as usize)) {
             *place = Some((at, entry));
@@ -51,7 +51,7 @@ impl Above {
 
     /// Whether one of these entries is a leaf that maps `va`. `half` says which half of the
     /// host's addresses they are for.
-    pub fn has_leaf_at(&self, paging: HostPaging, half: usize, va: GuestVirt) -> bool {
+    pub fn has_leaf_at(&self, paging: Paging, half: usize, va: GuestVirt) -> bool {
         let prefix = if half == 0 { 0 } else { u64::MAX };
         (paging.levels()..).zip(&self.0).any(|(level, above)| {
             let shift = PAGE_SHIFT + 9 * level;

@@ -1,5 +1,6 @@
 //! The shadow page tables of one virtual hart: entered, filled by faults, fenced.
 
+use ringer_hart::extensions::Paging;
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::{Access, AccessContext};
 use ringer_hart::{Bus, GuestVirt, Hart, pmp};
@@ -9,7 +10,7 @@ use crate::counts::Counts;
 use crate::fence::{Due, HostFence};
 use crate::heed::FenceLog;
 use crate::look::{Found, Looker, MAX_LEVELS};
-use crate::paging::{HostPaging, Rights, index, leaf, leaf_phys};
+use crate::paging::{Rights, index, leaf, leaf_phys};
 use crate::pool::{HostPhys, TablePool};
 use crate::roots::{Above, RootRecord, Roots};
 use crate::tables::{Content, Dropped, Place, TableId, Tables, still_holds};
@@ -83,7 +84,7 @@ pub struct Shadow {
     tables: Tables,
     roots: Roots,
     fences: FenceLog,
-    paging: HostPaging,
+    paging: Paging,
     ram: HostPhys,
     live: Option<usize>,
     /// What the entries were made under.
@@ -99,7 +100,7 @@ impl Shadow {
     /// paging. The guest's RAM starts at `ram` on the real machine, all in one piece.
     pub fn new(
         pool: TablePool,
-        paging: HostPaging,
+        paging: Paging,
         roots: usize,
         ram: HostPhys,
     ) -> Result<Self, ShadowError> {
@@ -242,7 +243,7 @@ impl Shadow {
         &self.tables
     }
 
-    pub(crate) fn paging(&self) -> HostPaging {
+    pub(crate) fn paging(&self) -> Paging {
         self.paging
     }
 
@@ -481,7 +482,7 @@ impl Shadow {
 /// for a guest with more levels than the host. Returns what was dropped for it.
 fn prepare_half(
     tables: &mut Tables,
-    paging: HostPaging,
+    paging: Paging,
     root: &mut RootRecord,
     va: GuestVirt,
     found: &Found,

@@ -1,9 +1,10 @@
 //! The shadow as the monitor's prompt shows it: its roots, and what each maps.
 
 use ringer_hart::GuestVirt;
+use ringer_hart::extensions::Paging;
 use ringer_hart::translate::AccessContext;
 
-use crate::paging::{HostPaging, Rights, leaf_phys, shift, size};
+use crate::paging::{Rights, leaf_phys, shift, size};
 use crate::pool::HostPhys;
 use crate::shadow::Shadow;
 use crate::tables::{Content, Place, TableId, Tables};
@@ -67,7 +68,7 @@ impl Shadow {
 #[derive(Debug)]
 pub struct Mappings<'a> {
     tables: &'a Tables,
-    paging: HostPaging,
+    paging: Paging,
     /// The root table, and the address to look from, without the sign's copies.
     rest: Option<(TableId, u64)>,
 }

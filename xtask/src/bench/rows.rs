@@ -91,14 +91,25 @@ impl Row {
 
 /// The rows with these names, or all if there are none.
 pub fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
+    choose_from(ROWS, |row| row.name, names, "")
+}
+
+/// Those of `rows` with these names, or all if there are none; `where_` says in a refusal which
+/// rows are meant.
+pub fn choose_from<R>(
+    rows: &'static [R],
+    name_of: impl Fn(&R) -> &'static str,
+    names: &[String],
+    where_: &str,
+) -> Result<Vec<&'static R>> {
     for name in names {
-        if !ROWS.iter().any(|row| row.name == name) {
-            let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-            bail!("--only {name}: there are {}", known.join(", "));
+        if !rows.iter().any(|row| name_of(row) == name) {
+            let known: Vec<&str> = rows.iter().map(&name_of).collect();
+            bail!("--only {name}: {where_}there are {}", known.join(", "));
         }
     }
-    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    Ok(ROWS.iter().filter(wanted).collect())
+    let wanted = |row: &&R| names.is_empty() || names.iter().any(|name| name == name_of(row));
+    Ok(rows.iter().filter(wanted).collect())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use endpoint::{Counters, Endpoint};
 pub use net::{Net, NetControl};
 pub use queue::{Queue, QueueError};
 pub use rng::Rng;
-pub use transport::{EmptySlot, VirtioMmio};
+pub use transport::{EmptySlot, VirtioMmio, in_slot};
 
 /// Feature bits that belong to no one device (virtio 1.2, 6).
 pub mod feature {

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use ringer_hart::persist::{Persist, PersistError, decode, encode};
 use ringer_hart::{BusFault, Ram, Width};
 
+use crate::board::MakeDevice;
 use crate::device::{Device, IrqLine};
 use crate::lock::Lock;
 
@@ -96,6 +97,11 @@ struct Slot {
     interrupt: u32,
     /// The level now on the wire.
     level: bool,
+}
+
+/// A device for [`BoardBuilder::virtio`](crate::board::BoardBuilder::virtio), called `name`.
+pub fn in_slot(name: String, device: Box<dyn VirtioDevice>) -> MakeDevice {
+    Box::new(move |ram, irq| Arc::new(VirtioMmio::new(&name, device, ram, irq)))
 }
 
 /// A virtio device in an mmio slot.

@@ -3,16 +3,6 @@
 
 use super::devices::Registers;
 
-/// `mie` and `mip` bits of the interrupts that the monitor takes.
-pub mod irq {
-    /// From another hart.
-    pub const SOFTWARE: u64 = 1 << 3;
-    /// The hart's timer.
-    pub const TIMER: u64 = 1 << 7;
-    /// A device.
-    pub const EXTERNAL: u64 = 1 << 11;
-}
-
 /// Offsets in a CLINT, and of the two devices that an ACLINT splits it into.
 const MTIMECMP: usize = 0x4000;
 const MTIME: usize = 0xbff8;

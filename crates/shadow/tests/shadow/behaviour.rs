@@ -1,12 +1,13 @@
 //! One behaviour at a time.
 
 use ringer_hart::csr::mstatus;
+use ringer_hart::extensions::Paging;
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::Access::{self, Fetch, Load, Store};
 use ringer_hart::{GuestVirt, Mode};
 use ringer_isa::pte::Pte;
 use ringer_shadow::{
-    HostFence, HostPaging, HostPhys, Mapping, Outcome, Rights, Shadow, ShadowError, TablePool,
+    HostFence, HostPhys, Mapping, Outcome, Rights, Shadow, ShadowError, TablePool,
 };
 
 use crate::world::*;
@@ -591,7 +592,7 @@ fn a_full_pool_makes_room() {
 fn too_little_is_refused() {
     let new = |pages, roots| {
         let pool = TablePool::owned(pages);
-        Shadow::new(pool, HostPaging::Sv48, roots, HostPhys(0)).map(|_| ())
+        Shadow::new(pool, Paging::Sv48, roots, HostPhys(0)).map(|_| ())
     };
     let small = ShadowError::SmallPool {
         pages: 3,

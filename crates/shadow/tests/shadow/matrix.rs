@@ -2,10 +2,11 @@
 //! against the definition.
 
 use ringer_hart::csr::{menvcfg, mstatus};
+use ringer_hart::extensions::Paging;
 use ringer_hart::hart::AddressFence;
 use ringer_hart::{GuestVirt, Mode};
 use ringer_isa::pte::Pte;
-use ringer_shadow::{HostPaging, HostPhys};
+use ringer_shadow::HostPhys;
 
 use crate::world::*;
 
@@ -137,7 +138,7 @@ fn try_all(world: &mut World, levels: u64, page: Page, host_size: u64, high: boo
 
 #[test]
 fn every_page_size_permission_access_and_mode() {
-    use HostPaging::{Sv39, Sv48, Sv57};
+    use Paging::{Sv39, Sv48, Sv57};
     for (levels, paging, high, update) in [
         (3, Sv39, false, true),
         (3, Sv39, true, false),

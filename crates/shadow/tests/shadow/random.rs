@@ -6,11 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 use ringer_hart::csr::{menvcfg, mstatus};
+use ringer_hart::extensions::Paging;
 use ringer_hart::hart::AddressFence;
 use ringer_hart::translate::{Access, AccessContext};
 use ringer_hart::{Bus, GuestPhys, GuestVirt, Mode, PAGE_SIZE};
 use ringer_isa::pte::Pte;
-use ringer_shadow::{HostPaging, HostPhys};
+use ringer_shadow::HostPhys;
 
 use crate::hardware::Leaf;
 use crate::world::*;
@@ -24,7 +25,7 @@ const UPPER: [u64; 3] = [0, 1, 511];
 const LAST: [u64; 4] = [1, 17, 30, 511];
 const RAM_LEN: u64 = 4 * MIB;
 const STATUSES: [u64; 4] = [0, mstatus::SUM, mstatus::MXR, mstatus::SUM | mstatus::MXR];
-const PAGINGS: [HostPaging; 3] = [HostPaging::Sv39, HostPaging::Sv48, HostPaging::Sv57];
+const PAGINGS: [Paging; 3] = [Paging::Sv39, Paging::Sv48, Paging::Sv57];
 
 #[derive(Clone, Debug)]
 enum Entry {

@@ -3,13 +3,14 @@
 use std::ptr::NonNull;
 
 use ringer_hart::csr::satp;
+use ringer_hart::extensions::Paging;
 use ringer_hart::pmp::PageVerdict;
 use ringer_hart::translate::Access;
 use ringer_hart::{
     Bus, BusFault, GuestPhys, GuestVirt, Hart, HartId, Lines, Mode, PAGE_SIZE, Ram, Width,
 };
 use ringer_isa::pte::Pte;
-use ringer_shadow::{HostPaging, HostPhys, Outcome, Root, Shadow, TablePool};
+use ringer_shadow::{HostPhys, Outcome, Root, Shadow, TablePool};
 
 use crate::hardware::{Hardware, Leaf};
 
@@ -69,7 +70,7 @@ impl Bus for Board {
 /// What a world is made with.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    pub paging: HostPaging,
+    pub paging: Paging,
     pub pages: usize,
     pub roots: usize,
     pub ram_len: u64,
@@ -79,7 +80,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            paging: HostPaging::Sv39,
+            paging: Paging::Sv39,
             pages: 64,
             roots: 8,
             ram_len: 8 * MIB,

@@ -1,6 +1,8 @@
 //! What is counted: the rows of the table, and what each of them has to reach.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+
+use crate::bench::rows::choose_from;
 
 /// A row of the table.
 #[derive(Debug)]
@@ -92,14 +94,7 @@ impl Row {
 
 /// The rows with these names, or all if there are none.
 pub fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
-    for name in names {
-        if !ROWS.iter().any(|row| row.name == name) {
-            let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-            bail!("--only {name}: with --metal there are {}", known.join(", "));
-        }
-    }
-    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    Ok(ROWS.iter().filter(wanted).collect())
+    choose_from(ROWS, |row| row.name, names, "with --metal ")
 }
 
 #[cfg(test)]
