@@ -34,6 +34,12 @@ impl Context {
         }
     }
 
+    /// With no interrupts while in M-mode: for code that changes what the handler stands on.
+    pub fn undisturbed(mut self) -> Self {
+        self.status &= !MPIE;
+        self
+    }
+
     /// With `value` in register `number`.
     pub fn with(mut self, number: usize, value: usize) -> Self {
         self.x[number] = value;
