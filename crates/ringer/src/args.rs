@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::exit;
 use crate::size::Size;
@@ -142,6 +143,13 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunOptions {
+    /// Name of the machine, for `ringer ps`, `console`, `stop` … [default: made from the guest's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The name of a guest that is known by one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub known_as: Option<String>,
     /// Kernel or program: Linux Image or ELF, also gzip- or zstd-compressed; starts in S-mode
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -197,6 +205,12 @@ pub struct RunOptions {
     /// Resets allowed before Ringer ends [default: no limit]
     #[arg(long, value_name = "N")]
     pub resets: Option<u64>,
+    /// The guest is ready when it has written this to its console [default: login:]
+    #[arg(long, value_name = "TEXT")]
+    pub ready: Option<String>,
+    /// Make no control socket: `ringer ps` does not know of this machine
+    #[arg(long)]
+    pub no_control: bool,
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
@@ -283,7 +297,7 @@ pub struct FurtherOptions {
 }
 
 /// How instructions are executed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
     /// The reference interpreter, on any host.
@@ -321,6 +335,8 @@ impl RunOptions {
             if first.is_empty() { second } else { first }
         }
         Self {
+            name: self.name.or(file.name),
+            known_as: self.known_as.or(file.known_as),
             kernel: self.kernel.or(file.kernel),
             initrd: self.initrd.or(file.initrd),
             append: self.append.or(file.append),
@@ -339,6 +355,8 @@ impl RunOptions {
             signature: self.signature.or(file.signature),
             semihosting: self.semihosting || file.semihosting,
             resets: self.resets.or(file.resets),
+            ready: self.ready.or(file.ready),
+            no_control: self.no_control || file.no_control,
             timeout: self.timeout.or(file.timeout),
         }
     }

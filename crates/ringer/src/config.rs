@@ -21,9 +21,21 @@ const VIRTIO_FIXED: usize = 3;
 /// Million instructions in a second of virtual time, if nobody says otherwise.
 pub const DEFAULT_MIPS: u64 = 100;
 
+/// What a guest writes when it is ready, if nobody says otherwise: most systems end their start
+/// with this.
+pub const READY: &str = "login:";
+
 /// A machine's complete description.
 #[derive(Clone, PartialEq, Debug)]
 pub struct VmConfig {
+    /// How it is to be called; nothing for a name made from the guest's.
+    pub name: Option<String>,
+    /// The name of a guest that is known by one.
+    pub known_as: Option<String>,
+    /// Others can find and control it.
+    pub control: bool,
+    /// The guest is ready when it has written this.
+    pub ready: String,
     /// What starts in S-mode, or is handed over by the firmware.
     pub kernel: Option<PathBuf>,
     /// The initial RAM disk of what starts.
@@ -143,6 +155,10 @@ impl VmConfig {
             ));
         }
         Ok(Self {
+            name: options.name,
+            known_as: options.known_as,
+            control: !options.no_control,
+            ready: options.ready.unwrap_or_else(|| READY.to_string()),
             kernel: options.kernel,
             initrd: options.initrd,
             append,
@@ -163,6 +179,28 @@ impl VmConfig {
             resets: options.resets,
             timeout,
         })
+    }
+}
+
+impl VmConfig {
+    /// What is run, in a few words.
+    pub fn guest(&self) -> String {
+        let program = self.program().map(|path| path.display().to_string());
+        match (&self.known_as, program) {
+            (Some(name), _) => name.clone(),
+            (None, Some(path)) => path,
+            (None, None) => "guest".to_string(),
+        }
+    }
+    /// The name of a machine that was given none.
+    pub fn default_name(&self) -> String {
+        let stem = || Some(self.program()?.file_stem()?.to_string_lossy().into_owned());
+        self.known_as.clone().or_else(stem).unwrap_or_default()
+    }
+    /// Where its first program comes from.
+    fn program(&self) -> Option<&Path> {
+        let program = self.bios.as_ref().or(self.kernel.as_ref());
+        program.or(self.restore.as_ref()).map(PathBuf::as_path)
     }
 }
 

@@ -1,4 +1,7 @@
-//! The guest's serial console on this process's standard input and output.
+//! The guest's serial console on this process's standard input and output, and for those who
+//! attach to it.
+
+mod history;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -7,6 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringer_machine::backend::ConsoleBackend;
+
+pub use history::{History, Piece};
 
 /// Typed bytes that wait for the guest; the reader of standard input stops when it is full.
 const INPUT_ROOM: usize = 64 << 10;
@@ -28,6 +33,8 @@ pub struct Console {
     output_queued: Condvar,
     /// Output was taken.
     output_taken: Condvar,
+    /// What was written last.
+    history: History,
     /// Never drop output: a repeatable run must not depend on the terminal's speed.
     lossless: bool,
 }
@@ -48,14 +55,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Console {
-    /// A console whose output goes to `sink`, by a thread that ends after [`Console::close`].
-    pub fn new(lossless: bool, sink: impl Write + Send + 'static) -> (Arc<Self>, JoinHandle<()>) {
+    /// A console whose output goes to `sink`, by a thread that ends after [`Console::close`]. The
+    /// guest is ready once it has written `ready`.
+    pub fn new(
+        lossless: bool,
+        ready: &str,
+        sink: impl Write + Send + 'static,
+    ) -> (Arc<Self>, JoinHandle<()>) {
         let console = Arc::new(Self {
             input: Mutex::default(),
             input_taken: Condvar::new(),
             output: Mutex::default(),
             output_queued: Condvar::new(),
             output_taken: Condvar::new(),
+            history: History::new(ready),
             lossless,
         });
         let writer = Arc::clone(&console);
@@ -107,6 +120,11 @@ impl Console {
         lock(&self.output).dropped
     }
 
+    /// What was written last.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     fn drain(&self, mut sink: impl Write) {
         loop {
             let mut output = lock(&self.output);
@@ -133,6 +151,7 @@ impl Console {
     }
 
     fn write(&self, bytes: &[u8]) {
+        self.history.add(bytes);
         let patience = if self.lossless {
             Duration::MAX
         } else {
@@ -256,7 +275,7 @@ mod tests {
     #[test]
     fn everything_written_before_close_arrives() {
         let (sender, receiver) = mpsc::channel();
-        let (console, thread) = Console::new(false, Sink(sender));
+        let (console, thread) = Console::new(false, "", Sink(sender));
         let mut port = console.port();
         let text: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
         for part in text.chunks(777) {
@@ -272,7 +291,7 @@ mod tests {
     #[test]
     fn a_stuck_terminal_holds_the_guest_up_only_once() {
         let (go, stuck) = mpsc::channel();
-        let (console, thread) = Console::new(false, Stuck(stuck));
+        let (console, thread) = Console::new(false, "", Stuck(stuck));
         let mut port = console.port();
         let start = Instant::now();
         for _ in 0..40 {
@@ -287,7 +306,7 @@ mod tests {
 
     #[test]
     fn input_is_bounded_and_in_order() {
-        let (console, thread) = Console::new(false, std::io::sink());
+        let (console, thread) = Console::new(false, "", std::io::sink());
         let bytes = vec![b'k'; INPUT_ROOM + 10];
         assert_eq!(console.type_some(&bytes, Duration::ZERO), INPUT_ROOM);
         assert_eq!(console.type_some(b"z", Duration::from_millis(1)), 0);

@@ -21,6 +21,8 @@ pub fn run(given: RunOptions) -> Result<Outcome, Failure> {
     let defaults = RunOptions {
         memory: Some(Size(128 << 20)),
         harts: Some(2),
+        known_as: Some("demo".to_string()),
+        ready: Some("demo>".to_string()),
         ..RunOptions::default()
     };
     // Without a disk of the user's there is one to look at.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use ringer_machine::board::Board;
 
 use crate::console::Console;
+use crate::control::prompt::{HELP, Line};
+use crate::control::{Action, Request};
 use crate::exit::Failure;
-use crate::monitor::Command;
 use crate::run::Event;
 use crate::terminal::{self, ESCAPE_HELP, EscapeParser, Key};
 
@@ -102,16 +103,14 @@ impl Keyboard {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            match Command::parse(&line) {
-                Ok(Command::Console) => return,
-                Ok(command) => {
-                    let leaves = command == Command::Quit;
-                    let (sender, answer) = mpsc::channel();
-                    if self.events.send(Event::Command(command, sender)).is_err() {
-                        return;
-                    }
-                    if let Ok(text) = answer.recv() {
-                        eprintln!("{}", text.trim_end());
+            match Line::parse(&line) {
+                Ok(Line::Console) => return,
+                Ok(Line::Help) => eprintln!("{HELP}"),
+                Ok(Line::Action(action)) => {
+                    let leaves = matches!(action, Action::Stop { .. });
+                    match self.ask(action) {
+                        Some(text) => eprintln!("{}", text.trim_end()),
+                        None => return,
                     }
                     if leaves {
                         return;
@@ -119,6 +118,17 @@ impl Keyboard {
                 }
                 Err(why) => eprintln!("{why}"),
             }
+        }
+    }
+    /// What is answered; nothing when the run is over.
+    fn ask(&self, action: Action) -> Option<String> {
+        let (sender, answer) = mpsc::channel();
+        let reply_to = Box::new(move |reply| drop(sender.send(reply)));
+        let request = Request { action, reply_to };
+        self.events.send(Event::Asked(request)).ok()?;
+        match answer.recv().ok()? {
+            Ok(answer) => Some(answer.to_string()),
+            Err(refused) => Some(refused.to_string()),
         }
     }
 }

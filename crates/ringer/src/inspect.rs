@@ -1,14 +1,17 @@
-//! Looking into a machine that stands still, for the monitor prompt.
-
-use std::fmt::Write;
+//! Looking into a machine that stands still: the answers to actions that only look.
 
 use ringer_hart::GuestVirt;
+use ringer_hart::cause::Cause;
 use ringer_hart::translate::Access;
 use ringer_isa::{decode, length};
 
+use crate::control::action::MOST;
+use crate::control::answer::{
+    Answer, HartActivity, HartState, MemoryWord, Refused, Register, Registers, Walk, WalkStep,
+};
+use crate::control::{Reply, Word};
 use crate::runner::{Activity, HartMemory, Seat, Vm, sit};
 use crate::semihosting::GuestMemory;
-use crate::stats::grouped;
 use crate::translator::listing;
 
 /// Names of the integer registers in the calling convention.
@@ -18,13 +21,13 @@ const NAMES: [&str; 32] = [
     "t5", "t6",
 ];
 
-fn with_hart(vm: &Vm, hart: usize, show: impl FnOnce(&Seat) -> String) -> String {
+fn with_hart(vm: &Vm, hart: usize, show: impl FnOnce(&Seat) -> Reply) -> Reply {
     match vm.seats.get(hart) {
         Some(seat) => show(&sit(seat)),
-        None => format!(
+        None => Err(Refused::because(format_args!(
             "there is no hart {hart}; the last is {}",
             vm.seats.len() - 1
-        ),
+        ))),
     }
 }
 
@@ -35,40 +38,37 @@ fn memory_of<'a>(vm: &'a Vm, seat: &'a Seat) -> HartMemory<'a> {
     }
 }
 
-/// One line for every hart.
-pub fn harts(vm: &Vm) -> String {
-    let mut out = String::new();
-    for seat in &vm.seats {
+/// Where every hart is.
+pub fn harts(vm: &Vm) -> Reply {
+    let harts = vm.seats.iter().map(|seat| {
         let seat = sit(seat);
-        let doing = match seat.activity {
-            Activity::Running => "running",
-            Activity::Waiting => "waiting for an interrupt",
-            Activity::Stopped => "stopped",
-        };
-        let _ = writeln!(
-            out,
-            "hart {}  {:<2} pc {:#018x}  {:>18} instructions  {doing}",
-            seat.hart.id,
-            seat.hart.mode.name(),
-            seat.hart.pc,
-            grouped(seat.hart.counts.retired),
-        );
-    }
-    out
+        HartState {
+            hart: seat.hart.id,
+            mode: seat.hart.mode.name().to_string(),
+            pc: Word(seat.hart.pc),
+            instructions: seat.hart.counts.retired,
+            activity: match seat.activity {
+                Activity::Running => HartActivity::Running,
+                Activity::Waiting => HartActivity::Waiting,
+                Activity::Stopped => HartActivity::Stopped,
+            },
+        }
+    });
+    Ok(Answer::Harts {
+        harts: harts.collect(),
+    })
 }
 
 /// A hart's registers.
-pub fn registers(vm: &Vm, hart: usize) -> String {
+pub fn registers(vm: &Vm, hart: usize) -> Reply {
+    let register = |(name, value): (&str, u64)| Register {
+        name: name.to_string(),
+        value: Word(value),
+    };
     with_hart(vm, hart, |seat| {
         let hart = &seat.hart;
         let csrs = &hart.csrs;
-        let mut out = String::new();
-        let _ = writeln!(out, "pc   {:#018x}  mode {}", hart.pc, hart.mode.name());
-        for (index, (name, value)) in NAMES.iter().zip(hart.x).enumerate() {
-            let end = if index % 4 == 3 { "\n" } else { "  " };
-            let _ = write!(out, "{name:<4} {value:#018x}{end}");
-        }
-        for (name, value) in [
+        let shown = [
             ("mstatus", csrs.mstatus),
             ("mtvec", csrs.mtvec),
             ("mepc", csrs.mepc),
@@ -84,62 +84,65 @@ pub fn registers(vm: &Vm, hart: usize) -> String {
             ("satp", csrs.satp),
             ("stimecmp", csrs.stimecmp),
             ("fcsr", csrs.fcsr),
-        ] {
-            let _ = writeln!(out, "{name:<9} {value:#018x}");
-        }
-        out
+        ];
+        Ok(Answer::Registers(Registers {
+            hart: hart.id,
+            mode: hart.mode.name().to_string(),
+            pc: Word(hart.pc),
+            x: NAMES.into_iter().zip(hart.x).map(register).collect(),
+            csrs: shown.into_iter().map(register).collect(),
+        }))
     })
 }
 
 /// Memory at a virtual address, as 8-byte words.
-pub fn memory(vm: &Vm, hart: usize, address: u64, count: u64) -> String {
+pub fn memory(vm: &Vm, hart: usize, address: u64, count: u64) -> Reply {
     with_hart(vm, hart, |seat| {
         let memory = memory_of(vm, seat);
-        let mut out = String::new();
-        for index in 0..count {
+        let word = |index| {
             let at = address.wrapping_add(8 * index);
-            if index % 2 == 0 {
-                let _ = write!(out, "{at:#018x}:");
-            }
             let mut bytes = [0; 8];
-            if memory.read(at, &mut bytes) {
-                let _ = write!(out, "  {:#018x}", u64::from_le_bytes(bytes));
-            } else {
-                let _ = write!(out, "  {:<18}", "not readable RAM");
+            MemoryWord {
+                address: Word(at),
+                value: memory
+                    .read(at, &mut bytes)
+                    .then_some(Word(u64::from_le_bytes(bytes))),
             }
-            if index % 2 == 1 || index + 1 == count {
-                out.push('\n');
-            }
-        }
-        out
+        };
+        Ok(Answer::Memory {
+            words: (0..count.min(MOST)).map(word).collect(),
+        })
     })
 }
 
 /// Memory at a virtual address, as instructions.
-pub fn disassembly(vm: &Vm, hart: usize, address: Option<u64>, count: u64) -> String {
+pub fn disassembly(vm: &Vm, hart: usize, address: Option<u64>, count: u64) -> Reply {
     with_hart(vm, hart, |seat| {
         let memory = memory_of(vm, seat);
         let mut at = address.unwrap_or(seat.hart.pc);
-        let mut out = String::new();
-        for _ in 0..count {
-            let mut parcels = [0; 4];
-            let (first, second) = parcels.split_at_mut(2);
-            if !memory.read(at, first) {
-                let _ = writeln!(out, "{at:#018x}:  not readable RAM");
+        let mut lines = Vec::new();
+        for _ in 0..count.min(MOST) {
+            let Some(bits) = fetch(&memory, at) else {
+                lines.push(format!("{at:#018x}:  not readable RAM"));
                 break;
-            }
-            let len = length(u16::from_le_bytes([first[0], first[1]]));
-            if len == 4 && !memory.read(at.wrapping_add(2), second) {
-                let _ = writeln!(out, "{at:#018x}:  not readable RAM");
-                break;
-            }
+            };
             let marker = if at == seat.hart.pc { '>' } else { ' ' };
-            let text = instruction(at, u32::from_le_bytes(parcels));
-            let _ = writeln!(out, "{marker}{text}");
-            at = at.wrapping_add(if len == 4 { 4 } else { 2 });
+            lines.push(format!("{marker}{}", instruction(at, bits)));
+            at = at.wrapping_add(if length(bits as u16) == 4 { 4 } else { 2 });
         }
-        out
+        Ok(Answer::Listing { lines })
     })
+}
+
+/// The instruction at `at`; of a short one the upper half is zero.
+fn fetch(memory: &HartMemory<'_>, at: u64) -> Option<u32> {
+    let mut parcels = [0; 4];
+    let (first, second) = parcels.split_at_mut(2);
+    let long = |first: &[u8]| length(u16::from_le_bytes([first[0], first[1]])) == 4;
+    if !memory.read(at, first) || long(first) && !memory.read(at.wrapping_add(2), second) {
+        return None;
+    }
+    Some(u32::from_le_bytes(parcels))
 }
 
 /// A line for the instruction at `at`, whose bytes (or more) are `bits`.
@@ -156,20 +159,23 @@ pub fn instruction(at: u64, bits: u32) -> String {
 }
 
 /// The block that the translator has made of the code at an address.
-pub fn host_code(vm: &Vm, hart: usize, address: Option<u64>) -> String {
-    with_hart(vm, hart, |seat| match vm.code() {
-        Some(code) => {
-            let address = address.unwrap_or(seat.hart.pc);
-            listing(&code, &vm.machine.board, &seat.hart, address)
-        }
-        None => "the engine is interpret, which makes no host code".to_string(),
+pub fn host_code(vm: &Vm, hart: usize, address: Option<u64>) -> Reply {
+    with_hart(vm, hart, |seat| {
+        let code = vm
+            .code()
+            .ok_or_else(|| Refused::because("the engine is interpret, which makes no host code"))?;
+        let address = address.unwrap_or(seat.hart.pc);
+        let text = listing(&code, &vm.machine.board, &seat.hart, address);
+        Ok(Answer::Listing {
+            lines: text.lines().map(str::to_string).collect(),
+        })
     })
 }
 
 /// How an address is translated for a load.
-pub fn walk(vm: &Vm, hart: usize, address: u64) -> String {
+pub fn walk(vm: &Vm, hart: usize, address: u64) -> Reply {
     with_hart(vm, hart, |seat| {
-        let mut out = String::new();
+        let mut steps = Vec::new();
         let context = seat.hart.data_context();
         let result = seat.hart.inspect(
             &*vm.machine.board,
@@ -177,26 +183,24 @@ pub fn walk(vm: &Vm, hart: usize, address: u64) -> String {
             Access::Load,
             &context,
             |step| {
-                let _ = writeln!(
-                    out,
-                    "level {}: entry at {} is {:#018x}",
-                    step.level, step.entry_at, step.entry.0
-                );
+                steps.push(WalkStep {
+                    level: step.level,
+                    entry_at: Word(step.entry_at.0),
+                    entry: Word(step.entry.0),
+                });
             },
         );
-        match result {
-            Ok(found) if found.leaf_size == u64::MAX => {
-                let _ = writeln!(out, "not translated: physical {}", found.phys);
-            }
-            Ok(found) => {
-                let size = crate::size::Size(found.leaf_size);
-                let _ = writeln!(out, "physical {}, in a page of {size}", found.phys);
-            }
-            Err(exception) => {
-                let name = ringer_hart::cause::Cause::name(exception.cause.code());
-                let _ = writeln!(out, "{name}");
-            }
-        }
-        out
+        let (found, exception) = match result {
+            Ok(found) => (Some(found), None),
+            Err(exception) => (None, Some(Cause::name(exception.cause.code()).to_string())),
+        };
+        Ok(Answer::Walk(Walk {
+            steps,
+            physical: found.as_ref().map(|found| Word(found.phys.0)),
+            page_size: found
+                .map(|found| found.leaf_size)
+                .filter(|&size| size != u64::MAX),
+            exception,
+        }))
     })
 }

@@ -107,7 +107,8 @@ impl Machine {
     pub fn build(config: &VmConfig) -> Result<Self, Failure> {
         let memory = HostMemory::new(config.memory).map_err(Failure::monitor)?;
         let clock = MachineClock::new(config.deterministic);
-        let (console, console_writer) = Console::new(config.deterministic, std::io::stdout());
+        let (console, console_writer) =
+            Console::new(config.deterministic, &config.ready, std::io::stdout());
         let parkers = make_parkers(config);
         let lines: Arc<[Lines]> = parkers
             .iter()

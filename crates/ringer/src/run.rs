@@ -1,7 +1,9 @@
 //! One run of a machine, from its description to its outcome.
 
+mod obey;
+
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,16 +15,15 @@ use ringer_machine::clock::TICKS_PER_SECOND;
 use ringer_machine::power::Shutdown;
 use ringer_machine::sbi::Sbi;
 
-use crate::args::{ConsoleKind, EngineKind};
+use crate::args::ConsoleKind;
 use crate::boot::BootFiles;
 use crate::config::VmConfig;
+use crate::control::{self, Request};
 use crate::exit::{Failure, Outcome};
 use crate::htif::{self, Htif};
 use crate::input::{self, Keyboard};
-use crate::inspect;
 use crate::loader::{Payload, Symbols};
 use crate::machine::{Machine, console_backend};
-use crate::monitor::{self, Command};
 use crate::net;
 use crate::runner::{Activity, Engines, Gate, Seat, Threads, Vm};
 use crate::semihosting::Semihosting;
@@ -48,10 +49,10 @@ pub enum Event {
     Stuck,
     /// This process was asked to end.
     Signal(&'static str),
-    /// The operator wants to end, by this key or command.
+    /// The operator wants to end, by this key.
     Quit(&'static str),
-    /// A command from the monitor prompt, and where its answer goes.
-    Command(Command, Sender<String>),
+    /// Somebody asks something of the machine.
+    Asked(Request),
 }
 
 /// Where the guest comes from.
@@ -90,6 +91,7 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
         // Better refused now than when there is a machine to lose.
         drop(Writer::new(dir).map_err(Failure::monitor)?);
     }
+    let place = control::claim(&config)?;
     let (events, inbox) = mpsc::channel();
     let vm = Arc::new(assemble(&config, &origin, &symbols, events.clone())?);
     let files = match origin {
@@ -103,12 +105,16 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
         }
     };
     signals::watch(events.clone())?;
-    let terminal = connect_input(&vm, &config, events)?;
+    let terminal = connect_input(&vm, &config, events.clone())?;
+    let server = place
+        .as_ref()
+        .and_then(|place| control::serve(place, &config, &vm.machine, events));
     net::watch(vm.machine.taps.clone(), vm.machine.board.clone());
     let deadline = config.timeout.map(|timeout| Instant::now() + timeout);
     let mut conductor = Conductor {
         threads: Threads::start(Arc::clone(&vm)),
         vm: Arc::clone(&vm),
+        name: place.as_ref().map(|place| place.name().to_string()),
         config,
         symbols,
         files,
@@ -121,6 +127,10 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
     let stopped = conductor.threads.pause();
     vm.machine.console.close();
     drop(terminal);
+    drop(server);
+    if let Some(place) = place {
+        control::place::give_back(place);
+    }
     if stopped {
         conductor.report()?;
     }
@@ -217,6 +227,8 @@ fn connect_input(
 struct Conductor {
     threads: Threads,
     vm: Arc<Vm>,
+    /// By which others find it, if they can.
+    name: Option<String>,
     config: VmConfig,
     symbols: Symbols,
     /// For the guest's resets; machines that older versions saved have none.
@@ -242,7 +254,7 @@ impl Conductor {
             let outcome = match event {
                 Ok(event) => self.handle(event)?,
                 Err(_) if self.asked => Some(Outcome::Stopped(
-                    "SIGTERM: the guest did not power off when asked",
+                    "Ringer: the guest did not power off when asked",
                 )),
                 Err(_) => Some(match &self.config.save {
                     Some(dir) => self.save(&dir.clone())?,
@@ -271,10 +283,9 @@ impl Conductor {
             Event::Quit(by) => Some(Outcome::Stopped(by)),
             Event::Signal("SIGINT") => Some(Outcome::Stopped("SIGINT")),
             Event::Signal(name) => self.asked_to_end(name)?,
-            Event::Command(command, answer) => {
-                let (text, outcome) = self.obey(command);
-                // A prompt that has gone away needs no answer.
-                let _ = answer.send(text);
+            Event::Asked(Request { action, reply_to }) => {
+                let (reply, outcome) = self.obey(action);
+                reply_to(reply);
                 outcome
             }
         })
@@ -298,10 +309,17 @@ impl Conductor {
         if self.asked || self.threads.is_paused() {
             return Ok(Some(Outcome::Stopped(signal)));
         }
-        self.asked = true;
-        self.deadline = Some(Instant::now() + GRACE);
-        ask_to_power_off(Arc::clone(&self.vm));
+        self.ask_to_power_off();
         Ok(None)
+    }
+
+    /// Once; whoever asks again hears the same.
+    fn ask_to_power_off(&mut self) {
+        if !self.asked {
+            self.asked = true;
+            self.deadline = Some(Instant::now() + GRACE);
+            ask_to_power_off(Arc::clone(&self.vm));
+        }
     }
 
     /// The guest wants to start again.
@@ -323,6 +341,7 @@ impl Conductor {
             return Err(Failure::monitor("a hart does not stop for the reset"));
         }
         self.vm.machine.board.reset();
+        self.vm.machine.console.history().set_ready(false);
         self.vm
             .renew_engines(self.vm.engine())
             .map_err(Failure::monitor)?;
@@ -339,72 +358,6 @@ impl Conductor {
                 Failure::monitor("a hart does not stop, so the machine was not saved")
             })??;
         Ok(Outcome::Saved(dir.to_path_buf()))
-    }
-
-    /// Does what the monitor prompt says.
-    fn obey(&mut self, command: Command) -> (String, Option<Outcome>) {
-        let mut look = |show: &dyn Fn(&Vm) -> String| {
-            self.threads
-                .while_still(|vm| show(vm))
-                .unwrap_or_else(|| "a hart does not stop".to_string())
-        };
-        let text = match command {
-            Command::Help => monitor::HELP.to_string(),
-            Command::Stats => look(&|vm| vm.stats().to_string()),
-            Command::Harts => look(&inspect::harts),
-            Command::Regs(hart) => look(&|vm| inspect::registers(vm, hart)),
-            Command::Examine(hart, address, count) => {
-                look(&|vm| inspect::memory(vm, hart, address, count))
-            }
-            Command::Disassemble(hart, address, count) => {
-                look(&|vm| inspect::disassembly(vm, hart, address, count))
-            }
-            Command::Host(hart, address) => look(&|vm| inspect::host_code(vm, hart, address)),
-            Command::Engine(None) => self.vm.engine().name().to_string(),
-            Command::Engine(Some(kind)) => self.switch_engine(kind),
-            Command::Translate(hart, address) => look(&|vm| inspect::walk(vm, hart, address)),
-            Command::Save(dir) => match dir.or_else(|| self.config.save.clone()) {
-                Some(dir) => self.save_by_hand(dir),
-                None => "save needs a directory: save DIR".to_string(),
-            },
-            Command::Pause => {
-                if self.threads.pause() {
-                    "paused; resume lets it run on".to_string()
-                } else {
-                    "a hart does not stop".to_string()
-                }
-            }
-            Command::Resume => {
-                self.threads.resume();
-                "running".to_string()
-            }
-            Command::Reset => match self.reset() {
-                Ok(None) => "reset".to_string(),
-                Ok(Some(outcome)) => return (outcome.to_string(), Some(outcome)),
-                Err(failure) => failure.to_string(),
-            },
-            Command::Quit => return (String::new(), Some(Outcome::Stopped("quit"))),
-            Command::Console => String::new(),
-        };
-        (text, None)
-    }
-    /// The harts go on from where they are, on engines that remember nothing.
-    fn switch_engine(&mut self, kind: EngineKind) -> String {
-        if self.vm.engine() == kind {
-            return format!("the engine is {} already", kind.name());
-        }
-        match self.threads.while_still(|vm| vm.renew_engines(kind)) {
-            None => "a hart does not stop".to_string(),
-            Some(Err(error)) => error.to_string(),
-            Some(Ok(())) => format!("the engine is {} from here on", kind.name()),
-        }
-    }
-
-    fn save_by_hand(&mut self, dir: PathBuf) -> String {
-        match self.save(&dir) {
-            Ok(outcome) => outcome.to_string(),
-            Err(failure) => failure.to_string(),
-        }
     }
 
     /// What is written at the end. All harts stand still.
@@ -424,7 +377,7 @@ impl Conductor {
             })?;
         }
         if self.config.stats {
-            eprint!("\n{}", self.vm.stats());
+            eprint!("\n{}", self.vm.stats().report());
         }
         Ok(())
     }

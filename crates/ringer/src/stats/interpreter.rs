@@ -1,10 +1,8 @@
-//! The interpreter's lines of the statistics.
-
-use std::fmt;
+//! The interpreter's counters.
 
 use ringer_hart::interpret::{BlockCounts, TlbCounts};
 
-use super::line;
+use super::Group;
 
 /// What the interpreter of one hart has done.
 #[derive(Clone, Copy, Debug)]
@@ -15,26 +13,18 @@ pub struct InterpreterStats {
     pub blocks: BlockCounts,
 }
 
-/// The lines about address translation.
-pub fn address_translation(harts: &[InterpreterStats], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The counters of address translation.
+pub fn address_translation(harts: &[InterpreterStats], group: &mut Group) {
     let all = || harts.iter();
-    line(f, "TLB fills", all().map(|h| h.tlb.fills))?;
-    line(f, "TLB flushes", all().map(|h| h.tlb.flushes))?;
-    line(
-        f,
-        "TLB flushes of one page",
-        all().map(|h| h.tlb.page_flushes),
-    )
+    group.by_hart("TLB fills", all().map(|h| h.tlb.fills));
+    group.by_hart("TLB flushes", all().map(|h| h.tlb.flushes));
+    group.by_hart("TLB flushes of one page", all().map(|h| h.tlb.page_flushes));
 }
 
-/// The lines about code.
-pub fn code(harts: &[InterpreterStats], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The counters of code.
+pub fn code(harts: &[InterpreterStats], group: &mut Group) {
     let all = || harts.iter();
-    line(f, "blocks decoded", all().map(|h| h.blocks.decoded))?;
-    line(
-        f,
-        "blocks checked again",
-        all().map(|h| h.blocks.revalidated),
-    )?;
-    line(f, "code cache emptied", all().map(|h| h.blocks.dropped))
+    group.by_hart("blocks decoded", all().map(|h| h.blocks.decoded));
+    group.by_hart("blocks checked again", all().map(|h| h.blocks.revalidated));
+    group.by_hart("code cache emptied", all().map(|h| h.blocks.dropped));
 }

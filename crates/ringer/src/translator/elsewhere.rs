@@ -1,12 +1,12 @@
 //! Hosts without a translator: asking for one is refused, so nothing else is ever called.
 
-use std::fmt;
 use std::time::Duration;
 
 use ringer_hart::{Exit, Hart};
 use ringer_machine::board::Board;
 
 use crate::args::EngineKind;
+use crate::stats::Group;
 
 /// The engine that runs guests unless one is named.
 pub const DEFAULT_ENGINE: EngineKind = EngineKind::Interpret;
@@ -64,12 +64,8 @@ impl Translator {
 }
 
 impl TranslatorStats {
-    /// No lines.
-    pub fn address_translation(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
-    }
-    /// No lines.
-    pub fn code(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
-    }
+    /// None.
+    pub fn address_translation(&self, _: &mut Group) {}
+    /// None.
+    pub fn code(&self, _: &mut Group) {}
 }

@@ -1,13 +1,12 @@
-//! The translator's lines of the statistics.
+//! The translator's counters.
 
-use std::fmt;
 use std::time::Duration;
 
 use ringer_isa::Op;
 use ringer_translate::TranslatorCounts;
 use ringer_translate::cache::CacheCounts;
 
-use crate::stats::{grouped, line};
+use crate::stats::Group;
 
 /// What the translators of a machine have done.
 #[derive(Clone, Debug)]
@@ -25,91 +24,61 @@ pub struct TranslatorStats {
 /// The most instructions named that were left to the definition.
 const NAMED: usize = 12;
 
-/// A line with a number that the harts have together.
-fn shared(f: &mut fmt::Formatter<'_>, name: &str, value: u64) -> fmt::Result {
-    line(f, name, std::iter::once(value))
-}
-
 impl TranslatorStats {
-    fn by_hart(&self, of: impl Fn(&TranslatorCounts) -> u64) -> impl Iterator<Item = u64> {
-        self.harts.iter().map(of)
+    /// The counters of address translation.
+    pub fn address_translation(&self, group: &mut Group) {
+        self.count(group, "table fills", |h| h.fills);
+        self.count(group, "table flushes", |h| h.spaces.flushes);
+        self.count(group, "table flushes of one page", |h| {
+            h.spaces.page_flushes
+        });
+        self.count(group, "space switches", |h| h.spaces.switches);
+        self.count(group, "spaces begun", |h| h.spaces.begun);
     }
 
-    /// The lines about address translation.
-    pub fn address_translation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        line(f, "table fills", self.by_hart(|h| h.fills))?;
-        line(f, "table flushes", self.by_hart(|h| h.spaces.flushes))?;
-        line(
-            f,
-            "table flushes of one page",
-            self.by_hart(|h| h.spaces.page_flushes),
-        )?;
-        line(f, "space switches", self.by_hart(|h| h.spaces.switches))?;
-        line(f, "spaces begun", self.by_hart(|h| h.spaces.begun))
-    }
-
-    /// The lines about code: what was made, and why it was left.
-    pub fn code(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The counters of code: what was made, and why it was left.
+    pub fn code(&self, group: &mut Group) {
         let cache = &self.cache;
-        shared(f, "blocks translated", cache.translated)?;
-        shared(f, "guest instructions translated", cache.instructions)?;
-        shared(f, "bytes generated", cache.generated)?;
-        if cache.instructions > 0 {
-            let each = cache.generated as f64 / cache.instructions as f64;
-            writeln!(f, "  {:<34}{each:>18.1}", "bytes per guest instruction")?;
-        }
-        self.time(f)?;
-        shared(f, "links made", cache.links)?;
-        shared(f, "links in use", cache.linked)?;
-        shared(f, "blocks in the cache", cache.blocks)?;
-        shared(f, "bytes in the cache", cache.bytes)?;
-        shared(f, "blocks dropped, code changed", cache.changed)?;
-        shared(f, "blocks dropped for room", cache.evicted)?;
-        line(
-            f,
-            "entries into generated code",
-            self.by_hart(|h| h.entries),
-        )?;
-        line(f, "exits: to make a link", self.by_hart(|h| h.link_exits))?;
-        line(
-            f,
-            "exits: jump target unknown",
-            self.by_hart(|h| h.jump_misses),
-        )?;
-        line(
-            f,
-            "exits: after a fallback",
-            self.by_hart(|h| h.fallback_exits),
-        )?;
-        line(
-            f,
-            "fallbacks to the definition",
-            self.by_hart(|h| h.fallbacks),
-        )?;
-        self.named(f)?;
-        line(f, "steps outside generated code", self.by_hart(|h| h.steps))
+        group.shared("blocks translated", cache.translated);
+        group.shared("guest instructions translated", cache.instructions);
+        let each = cache.generated as f64 / cache.instructions.max(1) as f64;
+        let each = format!("({each:.1} for each guest instruction)");
+        group.remarkable("bytes generated", cache.generated, each);
+        self.time(group);
+        group.shared("links made", cache.links);
+        group.shared("links in use", cache.linked);
+        group.shared("blocks in the cache", cache.blocks);
+        group.shared("bytes in the cache", cache.bytes);
+        group.shared("blocks dropped, code changed", cache.changed);
+        group.shared("blocks dropped for room", cache.evicted);
+        self.count(group, "entries into generated code", |h| h.entries);
+        self.count(group, "exits: to make a link", |h| h.link_exits);
+        self.count(group, "exits: jump target unknown", |h| h.jump_misses);
+        self.count(group, "exits: after a fallback", |h| h.fallback_exits);
+        self.count(group, "fallbacks to the definition", |h| h.fallbacks);
+        self.named(group);
+        self.count(group, "steps outside generated code", |h| h.steps);
+    }
+
+    fn count(&self, group: &mut Group, name: &str, of: impl Fn(&TranslatorCounts) -> u64) {
+        group.by_hart(name, self.harts.iter().map(of));
     }
 
     /// The instructions left to the definition. A load or store is left to it where its page is
     /// not in the tables.
-    fn named(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn named(&self, group: &mut Group) {
         for (op, count) in self.fallbacks.iter().take(NAMED) {
-            shared(f, &format!("  {}", op.mnemonic()), *count)?;
+            group.shared(&format!("  {}", op.mnemonic()), *count);
         }
         let rest = self.fallbacks.iter().skip(NAMED).map(|(_, count)| count);
-        shared(f, "  others", rest.sum())
+        group.shared("  others", rest.sum());
     }
 
-    fn time(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn time(&self, group: &mut Group) {
         let spent: Duration = self.harts.iter().map(|h| h.translation).sum();
         let share = 100.0 * spent.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
-        writeln!(
-            f,
-            "  {:<34}{:>18} µs, {share:.2} % of {:.2} s",
-            "time in translation",
-            grouped(micros),
-            self.elapsed.as_secs_f64()
-        )
+        let remark = format!("µs, {share:.2} % of {:.2} s", self.elapsed.as_secs_f64());
+        group.remarkable("time in translation", micros, remark);
     }
 }
