@@ -34,7 +34,7 @@ impl Context {
         }
     }
 
-    /// With no interrupts while in M-mode: for code that changes what the handler stands on.
+    /// With no interrupts in M-mode: for code that changes what their handler stands on.
     pub fn undisturbed(mut self) -> Self {
         self.status &= !MPIE;
         self
