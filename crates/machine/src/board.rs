@@ -7,7 +7,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use core::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 
 use minicbor::bytes::ByteVec;
 use ringer_hart::bus::irq;
@@ -165,6 +166,8 @@ impl BoardBuilder {
             uart,
             virtio_devices: occupied,
             profile,
+            still: AtomicBool::new(false),
+            polls: AtomicUsize::new(0),
         })
     }
 }
@@ -219,6 +222,10 @@ pub struct Board {
     uart: Arc<Uart>,
     virtio_devices: usize,
     profile: Profile,
+    /// Devices must not take anything up.
+    still: AtomicBool,
+    /// Polls that are under way.
+    polls: AtomicUsize,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -273,11 +280,25 @@ impl Board {
     pub fn take_shutdown(&self) -> Option<Shutdown> {
         self.power.take()
     }
-    /// Lets all devices take up what their backends have.
+    /// Lets all devices take up what their backends have, unless they are to keep still.
     pub fn poll(&self) {
-        for region in &self.regions {
-            region.device.poll();
+        // One of the two sides sees the other: this is counted before `still` is looked at.
+        self.polls.fetch_add(1, SeqCst);
+        if !self.still.load(SeqCst) {
+            for region in &self.regions {
+                region.device.poll();
+            }
         }
+        self.polls.fetch_sub(1, SeqCst);
+    }
+    /// Has the devices keep still, so that neither they nor RAM change by polls: while a machine
+    /// is saved, say. What came meanwhile is taken up at the first poll afterwards.
+    pub fn keep_still(&self, still: bool) {
+        self.still.store(still, SeqCst);
+    }
+    /// Whether a poll that began before [`Board::keep_still`] is still under way.
+    pub fn is_polling(&self) -> bool {
+        self.polls.load(SeqCst) != 0
     }
     /// All devices back to power-on. RAM and harts are not touched.
     pub fn reset(&self) {

@@ -106,6 +106,12 @@ impl BootFiles {
             .iter()
             .try_for_each(|bytes| writer.part(part::INITRD, bytes))
     }
+    /// Has a machine that is being saved again hand on what it was once booted from.
+    pub fn pass_on(from: &Reader, writer: &mut Writer) -> Result<(), SnapshotError> {
+        [part::FIRMWARE, part::KERNEL, part::INITRD]
+            .iter()
+            .try_for_each(|name| writer.same_part(name, from))
+    }
     /// Reads them from a saved machine whose description `config` has adopted. There are none
     /// in machines that older versions of Ringer saved.
     pub fn restore(reader: &Reader, config: &VmConfig) -> Result<Option<Self>, SnapshotError> {

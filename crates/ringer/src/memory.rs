@@ -1,6 +1,11 @@
 //! Guest RAM on a host with an operating system: anonymous memory that is only backed where
-//! the guest has touched it. One of the few modules with `unsafe`.
+//! the guest has touched it, or pages of a saved machine's file that become the guest's own when
+//! it writes to them. One of the few modules with `unsafe`.
 
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -20,11 +25,14 @@ pub struct MemoryError {
     reason: rustix::io::Errno,
 }
 
-/// An anonymous mapping, given back at the end.
+/// A mapping, given back at the end.
 #[derive(Debug)]
 pub struct HostMemory {
     start: NonNull<u8>,
     len: usize,
+    /// What the kernel knows of this process's pages. Opened beforehand: later this process may
+    /// have given up its rights.
+    pagemap: Option<File>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; it is only reached by atomics
@@ -54,7 +62,11 @@ impl HostMemory {
         .map_err(refuse)?;
         let start =
             NonNull::new(start.cast::<u8>()).ok_or_else(|| refuse(rustix::io::Errno::NOMEM))?;
-        let memory = Self { start, len: bytes };
+        let memory = Self {
+            start,
+            len: bytes,
+            pagemap: File::open("/proc/self/pagemap").ok(),
+        };
         // Large pages make the host's own translation cheaper; a kernel without them is fine.
         // SAFETY: the range is the mapping just made; the advice does not change its content.
         let _ = unsafe {
@@ -68,7 +80,92 @@ impl HostMemory {
         // `Ram`. It outlives every `Ram`: it is never unmapped (see `drop`).
         unsafe { Ram::new(self.start, base, self.len as u64) }
     }
-    /// Gives pages back to the host; they read as zero from then on.
+    /// Has the bytes `range` of RAM, whole pages, be those at the same place in `file`. What the
+    /// guest writes stays its own. The file must not change from now on; if it is cut short,
+    /// the process is told by SIGBUS.
+    pub fn map(&self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let (at, len) = self.place(&range)?;
+        // SAFETY: the range is inside our own mapping, which stays readable and writable at the
+        // same addresses; it is reached only by atomics, for which the new content is one more
+        // store by somebody else.
+        unsafe {
+            rustix::mm::mmap(
+                at.as_ptr().cast(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                file,
+                range.start,
+            )
+        }?;
+        Ok(())
+    }
+    /// Has the bytes `range` of RAM, whole pages, be zero, and nothing be mapped there.
+    pub fn clear(&self, range: Range<u64>) -> io::Result<()> {
+        let (at, len) = self.place(&range)?;
+        // SAFETY: as in `map`.
+        unsafe {
+            rustix::mm::mmap_anonymous(
+                at.as_ptr().cast(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+            )?;
+            // As in `new`.
+            let _ = rustix::mm::madvise(at.as_ptr().cast(), len, Advice::LinuxHugepage);
+        }
+        Ok(())
+    }
+    /// Where whole pages of RAM are in this process.
+    fn place(&self, range: &Range<u64>) -> io::Result<(NonNull<u8>, usize)> {
+        const PAGE: u64 = ringer_hart::PAGE_SIZE;
+        let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
+        if !whole || range.start >= range.end || range.end > self.len as u64 {
+            return Err(io::Error::other("no such pages of RAM"));
+        }
+        // SAFETY: the start is inside the mapping, as was just checked.
+        let at = unsafe { self.start.add(range.start as usize) };
+        Ok((at, (range.end - range.start) as usize))
+    }
+    /// The pages, in ascending order, that may differ from what was mapped: those the guest has
+    /// written to since. Where nothing was mapped, those that may not be zero. `None` if the
+    /// host does not say.
+    pub fn own_pages(&self) -> Option<Vec<Range<u64>>> {
+        const PAGE: usize = ringer_hart::PAGE_SIZE as usize;
+        // Bits of an entry, as in the kernel's admin-guide/mm/pagemap.
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        const FILE: u64 = 1 << 61;
+        let pagemap = self.pagemap.as_ref()?;
+        // Larger host pages would need another arithmetic than this.
+        if rustix::param::page_size() != PAGE {
+            return None;
+        }
+        let first_entry = (self.start.as_ptr() as usize / PAGE) as u64;
+        let mut own: Vec<Range<u64>> = Vec::new();
+        let mut entries = vec![0; 64 << 10];
+        let total = (self.len / PAGE) as u64;
+        let mut page = 0;
+        while page < total {
+            let count = ((total - page) as usize * 8).min(entries.len());
+            let chunk = entries.get_mut(..count)?;
+            pagemap
+                .read_exact_at(chunk, (first_entry + page) * 8)
+                .ok()?;
+            for entry in chunk.as_chunks::<8>().0 {
+                let entry = u64::from_le_bytes(*entry);
+                if entry & SWAPPED != 0 || entry & (PRESENT | FILE) == PRESENT {
+                    match own.last_mut() {
+                        Some(last) if last.end == page => last.end += 1,
+                        _ => own.push(page..page + 1),
+                    }
+                }
+                page += 1;
+            }
+        }
+        Some(own)
+    }
+    /// Gives pages back to the host; they read as zero from then on, or as what was mapped.
     pub fn release(&self, offset: u64, len: u64) {
         const PAGE: u64 = ringer_hart::PAGE_SIZE;
         let total = self.len as u64;
@@ -82,8 +179,8 @@ impl HostMemory {
         if start >= end {
             return;
         }
-        // SAFETY: `start..end` is inside the mapping. Its content becomes zero, which for
-        // atomics is one more store by somebody else.
+        // SAFETY: `start..end` is inside the mapping. Its content becomes zero, or a mapped
+        // file's, which for atomics is one more store by somebody else.
         let _ = unsafe {
             rustix::mm::madvise(
                 self.start.as_ptr().add(start as usize).cast(),

@@ -29,7 +29,7 @@ use crate::runner::{Activity, Engines, Gate, Seat, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
 use crate::snapshot::{Reader, Writer};
-use crate::state;
+use crate::state::{self, Origin};
 use crate::terminal::{self, Terminal};
 
 /// How long a guest that was asked to power off may take.
@@ -56,7 +56,7 @@ pub enum Event {
 }
 
 /// Where the guest comes from.
-enum Origin {
+enum Source {
     Boot(BootFiles),
     Saved(Reader),
 }
@@ -64,28 +64,28 @@ enum Origin {
 /// Runs the machine that `config` describes until it ends.
 pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
     let mut config = config;
-    let (origin, symbols) = match config.restore.clone() {
+    let (source, symbols) = match config.restore.clone() {
         Some(dir) => {
             let reader = Reader::open(&dir).map_err(Failure::monitor)?;
             let symbols = state::adopt(&mut config, reader.machine())?;
-            (Origin::Saved(reader), symbols)
+            (Source::Saved(reader), symbols)
         }
         None => {
             let files = BootFiles::read(&config)?;
             let symbols = files.symbols();
-            (Origin::Boot(files), symbols)
+            (Source::Boot(files), symbols)
         }
     };
-    conduct(config, origin, symbols)
+    conduct(config, source, symbols)
 }
 
 /// Runs a kernel that comes with Ringer.
 pub fn run_embedded(config: VmConfig, kernel: Payload) -> Result<Outcome, Failure> {
     let files = BootFiles::embedded(kernel, &config);
-    conduct(config, Origin::Boot(files), Symbols::default())
+    conduct(config, Source::Boot(files), Symbols::default())
 }
 
-fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome, Failure> {
+fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome, Failure> {
     check_signature(&config, &symbols)?;
     if let Some(dir) = &config.save {
         // Better refused now than when there is a machine to lose.
@@ -93,16 +93,20 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
     }
     let place = control::claim(&config)?;
     let (events, inbox) = mpsc::channel();
-    let vm = Arc::new(assemble(&config, &origin, &symbols, events.clone())?);
-    let files = match origin {
-        Origin::Boot(files) => {
+    let vm = Arc::new(assemble(&config, &source, &symbols, events.clone())?);
+    let (files, saved) = match source {
+        Source::Boot(files) => {
             vm.start_harts(&files)?;
-            Some(files)
+            (Some(files), None)
         }
-        Origin::Saved(reader) => {
+        Source::Saved(reader) => {
             state::restore(&vm, &reader)?;
-            BootFiles::restore(&reader, &config).map_err(Failure::monitor)?
+            (None, Some(reader))
         }
+    };
+    let origin = Origin {
+        saved,
+        tracked: true,
     };
     signals::watch(events.clone())?;
     let terminal = connect_input(&vm, &config, events.clone())?;
@@ -118,6 +122,7 @@ fn conduct(config: VmConfig, origin: Origin, symbols: Symbols) -> Result<Outcome
         config,
         symbols,
         files,
+        origin,
         deadline,
         asked: false,
         save_failed: false,
@@ -151,14 +156,14 @@ fn check_signature(config: &VmConfig, symbols: &Symbols) -> Result<(), Failure> 
 
 fn assemble(
     config: &VmConfig,
-    origin: &Origin,
+    source: &Source,
     symbols: &Symbols,
     events: Sender<Event>,
 ) -> Result<Vm, Failure> {
     let machine = Machine::build(config)?;
-    let needs_sbi = match origin {
-        Origin::Boot(files) => files.needs_sbi(),
-        Origin::Saved(reader) => reader.machine().sbi,
+    let needs_sbi = match source {
+        Source::Boot(files) => files.needs_sbi(),
+        Source::Saved(reader) => reader.machine().sbi,
     };
     let console = || console_backend(config, &machine.console);
     let program = config.bios.as_ref().or(config.kernel.as_ref());
@@ -231,8 +236,9 @@ struct Conductor {
     name: Option<String>,
     config: VmConfig,
     symbols: Symbols,
-    /// For the guest's resets; machines that older versions saved have none.
+    /// For the guest's resets. A restored machine's are read when the first reset comes.
     files: Option<BootFiles>,
+    origin: Origin,
     /// When waiting ends: `--timeout`, or the grace after the guest was asked to power off.
     deadline: Option<Instant>,
     /// The guest was asked to power off.
@@ -329,6 +335,9 @@ impl Conductor {
         {
             return Ok(Some(Outcome::ResetLimit(limit)));
         }
+        if let (None, Some(saved)) = (&self.files, &self.origin.saved) {
+            self.files = BootFiles::restore(saved, &self.config).map_err(Failure::monitor)?;
+        }
         let Some(files) = &self.files else {
             return Ok(Some(Outcome::Crashed(
                 "it asked for a reset, and an older Ringer saved it without its kernel; save it \
@@ -350,14 +359,21 @@ impl Conductor {
         Ok(None)
     }
 
+    /// Saves the machine, which then is over.
     fn save(&mut self, dir: &Path) -> Result<Outcome, Failure> {
+        self.save_and(dir, |_| ())
+            .map(|()| Outcome::Saved(dir.to_path_buf()))
+    }
+
+    fn save_and<T>(&mut self, dir: &Path, then: impl FnOnce(&Vm) -> T) -> Result<T, Failure> {
         let (config, symbols, files) = (&self.config, &self.symbols, self.files.as_ref());
+        let origin = &self.origin;
         self.threads
-            .while_still(|vm| state::save(vm, config, symbols, files, dir))
-            .ok_or_else(|| {
-                Failure::monitor("a hart does not stop, so the machine was not saved")
-            })??;
-        Ok(Outcome::Saved(dir.to_path_buf()))
+            .while_still(|vm| {
+                state::save(vm, config, symbols, files, origin, dir)?;
+                Ok(then(vm))
+            })
+            .ok_or_else(|| Failure::monitor("a hart does not stop, so the machine was not saved"))?
     }
 
     /// What is written at the end. All harts stand still.

@@ -82,14 +82,21 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
         "board",
         "boot-kernel",
         "hart0",
-        "memory",
+        "memory.0",
+        "memory.0.table",
         "sbi",
         "manifest.toml",
     ] {
         let path = saved.join(name);
         let good = fs::read(&path).unwrap();
         let mut flipped = good.clone();
-        flipped[good.len() / 2] ^= 1;
+        // In memory, where the kernel is: elsewhere nothing is saved, and nothing is used.
+        let place = if name == "memory.0" {
+            2 << 20
+        } else {
+            good.len() / 2
+        };
+        flipped[place] ^= 1;
         for bad in [&flipped[..], &good[..good.len() - 1], b""] {
             fs::write(&path, bad).unwrap();
             let ran = resume();
@@ -99,7 +106,7 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
         fs::write(&path, good).unwrap();
     }
     // Consistent in itself, but not a machine: the checksums are right, the content is noise.
-    for name in ["board", "boot-kernel", "hart0", "sbi"] {
+    for name in ["board", "hart0", "sbi", "memory.0.table"] {
         let path = saved.join(name);
         let good = fs::read(&path).unwrap();
         let noise: Vec<u8> = good.iter().map(|byte| byte ^ 0x5a).collect();
@@ -120,6 +127,45 @@ fn damaged_and_strange_state_is_refused_in_one_line() {
         "/dev/null",
     ];
     assert_eq!(ringer(&args).status, 2);
+}
+
+/// Made by the version that knew format 1 only.
+#[test]
+fn the_first_format_is_still_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/saved/version-1");
+    let saved = dir.path().join("vm");
+    fs::create_dir(&saved).unwrap();
+    for entry in fs::read_dir(kept).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, saved.join(from.file_name().unwrap())).unwrap();
+    }
+    let from = saved.to_str().unwrap();
+    let args = ["run", "--restore", from, "--timeout", "120"];
+    let ran = ringer_typing(&args, b"paging\rpoweroff\r");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stdout.to_lowercase().contains("sv48"), "{ran:?}");
+    // Saved again it has the new form, and still what it needs to start anew.
+    let newer = dir.path().join("newer");
+    let to = newer.to_str().unwrap();
+    let args = ["run", "--restore", from, "--timeout", "1", "--save", to];
+    assert_eq!(ringer(&args).status, 0);
+    assert!(newer.join("memory.0").exists());
+    let args = ["run", "--restore", to, "--timeout", "15", "--resets", "1"];
+    let ran = ringer_typing(&args, b"paging\rreboot\r");
+    assert!(ran.stdout.to_lowercase().contains("sv48"), "{ran:?}");
+    assert!(ran.stdout.contains("This is a small kernel"), "{ran:?}");
+    // Its memory, too, is checked.
+    let path = saved.join("memory");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[60_000] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let ran = ringer(&["run", "--restore", from, "--timeout", "20"]);
+    assert_eq!(
+        (ran.status, ran.stderr.lines().count()),
+        (100, 1),
+        "{ran:?}"
+    );
 }
 
 /// Replaces a part and makes the manifest agree.

@@ -10,6 +10,7 @@ use crate::control::{Action, Reply, Word};
 use crate::exit::Outcome;
 use crate::inspect;
 use crate::runner::Vm;
+use crate::state;
 
 fn done(text: impl Into<String>) -> Reply {
     Ok(Answer::Done { text: text.into() })
@@ -122,9 +123,13 @@ impl Conductor {
         }
     }
 
+    /// Saves the machine, which then goes on.
     fn save_by_hand(&mut self, directory: PathBuf) -> Reply {
-        match self.save(&directory) {
-            Ok(_) => Ok(Answer::Saved { directory }),
+        match self.save_and(&directory, |vm| state::go_on_from(vm, &directory)) {
+            Ok(origin) => {
+                self.origin = origin;
+                Ok(Answer::Saved { directory })
+            }
             Err(failure) => refuse(failure),
         }
     }

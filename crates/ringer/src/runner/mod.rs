@@ -101,16 +101,31 @@ impl Threads {
     /// Stops all harts between two instructions, and time. False if a hart does not stop.
     pub fn pause(&mut self) -> bool {
         self.vm.gate.close(self.vm.machine.board.all_lines());
-        let stopped = self.vm.gate.wait_for(self.count, PATIENCE);
+        let stopped = self.vm.gate.wait_for(self.count, PATIENCE) && self.calm_devices();
         self.vm.machine.clock.pausable().pause();
         self.paused = true;
         stopped
+    }
+    /// Other threads bring devices what comes from outside; that waits, too.
+    fn calm_devices(&self) -> bool {
+        let board = &self.vm.machine.board;
+        board.keep_still(true);
+        let deadline = Instant::now() + PATIENCE;
+        while board.is_polling() && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(100));
+        }
+        !board.is_polling()
     }
     /// Lets them run.
     pub fn resume(&mut self) {
         self.vm.machine.clock.pausable().resume();
         self.paused = false;
+        self.vm.machine.board.keep_still(false);
         self.vm.gate.open();
+        // In a deterministic machine harts' turns decide when devices are asked.
+        if let MachineClock::Host(_) = self.vm.machine.clock {
+            self.vm.machine.board.poll();
+        }
     }
     /// Does `work` while all harts stand still; then it is as before. `None` if they do not.
     pub fn while_still<T>(&mut self, work: impl FnOnce(&Vm) -> T) -> Option<T> {

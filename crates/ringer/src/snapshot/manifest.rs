@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::{OLDEST, VERSION};
 
 /// The machine that was saved, as far as it must be built again.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -82,20 +83,43 @@ pub struct Manifest {
     pub written_by: String,
     /// The machine.
     pub machine: Description,
-    /// The files, by name.
+    /// When, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_at: Option<u64>,
+    /// The files that are read as a whole, by name.
     pub parts: BTreeMap<String, Part>,
+    /// The memory, from the bottom up; format 1 has it in a part instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerFiles>,
+}
+
+/// The files of one layer of memory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerFiles {
+    /// The pages, each at its place.
+    pub data: String,
+    /// The part that says which.
+    pub table: String,
 }
 
 const CHECKSUM: &str = "# crc32 of the lines above: ";
 
 impl Manifest {
     /// A manifest of this version.
-    pub fn new(machine: Description, parts: BTreeMap<String, Part>) -> Self {
+    pub fn new(
+        machine: Description,
+        parts: BTreeMap<String, Part>,
+        layers: Vec<LayerFiles>,
+    ) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             version: VERSION,
             written_by: concat!("ringer ", env!("CARGO_PKG_VERSION")).to_string(),
+            saved_at: now.ok().map(|since| since.as_secs()),
             machine,
             parts,
+            layers,
         }
     }
     /// As text, with its own checksum in the last line.
@@ -117,9 +141,9 @@ impl Manifest {
             return Err("the manifest was changed".to_string());
         }
         let version = toml::from_str::<VersionOnly>(body).map_err(|e| one_line(&e))?;
-        if version.version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version.version) {
             return Err(format!(
-                "it has format {}, and this Ringer reads format {VERSION}",
+                "it has format {}, and this Ringer reads formats {OLDEST} to {VERSION}",
                 version.version
             ));
         }

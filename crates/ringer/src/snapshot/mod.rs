@@ -1,13 +1,17 @@
-//! A saved machine on disk: a directory with one file for each part, and a manifest with their
-//! sizes and checksums. It appears under its name only when it is complete.
+//! A saved machine on disk: a directory with one file for each part, the memory in layers, and a
+//! manifest with sizes and checksums. It appears under its name only when it is complete.
+//! docs/SNAPSHOTS.md tells the whole story.
 
+mod layer;
 mod manifest;
 mod pages;
 mod reader;
+mod stamps;
 mod writer;
 
 use std::path::PathBuf;
 
+pub use layer::{LayerWriter, Segment, resolve};
 pub use manifest::{Description, SavedDisk};
 pub use pages::PAGE;
 pub use reader::Reader;
@@ -48,7 +52,11 @@ pub enum SnapshotError {
 /// The manifest's name in the directory.
 const MANIFEST: &str = "manifest.toml";
 /// The format's number. A change that older versions cannot read increases it.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest format that can be read.
+const OLDEST: u32 = 1;
+/// Layers at most: each is a file to map from, and keeps what it was saved on top of.
+pub const MOST_LAYERS: usize = 16;
 
 /// Whether `name` can be a part's: it becomes a file name, and must not lead elsewhere.
 fn is_part_name(name: &str) -> bool {

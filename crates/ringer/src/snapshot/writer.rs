@@ -3,17 +3,27 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{Description, Manifest, Part};
+use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags};
+
+use super::layer::{LayerWriter, Table};
+use super::manifest::{Description, LayerFiles, Manifest, Part};
 use super::pages::PageWriter;
+use super::reader::Reader;
+use super::stamps::Stamps;
 use super::{MANIFEST, SnapshotError, is_part_name};
 
 /// A saved machine in the making. Dropped before [`Writer::finish`], it leaves nothing behind.
 pub struct Writer {
     target: PathBuf,
     partial: PathBuf,
+    /// Locked while it is being written, so that what a killed process left can be told apart.
+    _lock: File,
     parts: BTreeMap<String, Part>,
+    layers: Vec<LayerFiles>,
 }
 
 /// Counts and checksums what passes.
@@ -48,12 +58,22 @@ impl Writer {
         if fs::symlink_metadata(target).is_ok() && !is_replaceable(target) {
             return Err(SnapshotError::Occupied(target.to_path_buf()));
         }
+        sweep(target);
         let partial = beside(target, "partial")?;
-        fs::create_dir_all(&partial).map_err(|error| unwritable(target, &error))?;
+        let create = || {
+            fs::create_dir_all(&partial)?;
+            let lock = File::open(&partial)?;
+            // On a file system without locks nobody sweeps either.
+            let _ = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+            Ok(lock)
+        };
+        let lock = create().map_err(|error: io::Error| unwritable(target, &error))?;
         Ok(Self {
             target: target.to_path_buf(),
             partial,
+            _lock: lock,
             parts: BTreeMap::new(),
+            layers: Vec::new(),
         })
     }
     /// Writes a part.
@@ -71,6 +91,60 @@ impl Writer {
             fill(&mut |number, content| pages.page(number, content))?;
             pages.finish()
         })
+    }
+    /// Has the same part as `from`, if that has it: the same file, or a copy where that cannot be.
+    pub fn same_part(&mut self, name: &str, from: &Reader) -> Result<(), SnapshotError> {
+        let Some((file, part)) = from.part_file(name) else {
+            return Ok(());
+        };
+        if !self.parts.contains_key(name) && link(file, &self.partial.join(name)).is_ok() {
+            self.parts.insert(name.to_string(), part);
+            return Ok(());
+        }
+        let content = from.optional_part(name, part.bytes)?.unwrap_or_default();
+        self.part(name, &content)
+    }
+    /// Has the same layers of memory as `from`, as the same files. False if that cannot be, and
+    /// nothing was done: on another file system, or when they were removed.
+    pub fn same_layers(&mut self, from: &Reader) -> Result<bool, SnapshotError> {
+        let old = &from.manifest().layers;
+        for (number, (files, layer)) in old.iter().zip(from.layers()).enumerate() {
+            let name = data_name(number);
+            let table = table_name(number);
+            if link(&layer.data, &self.partial.join(&name)).is_err() {
+                for name in (0..number).map(data_name) {
+                    let _ = fs::remove_file(self.partial.join(name));
+                }
+                for files in self.layers.drain(..) {
+                    self.parts.remove(&files.table);
+                    let _ = fs::remove_file(self.partial.join(files.table));
+                }
+                return Ok(false);
+            }
+            let content = from.part(&files.table)?;
+            self.part(&table, &content)?;
+            self.layers.push(LayerFiles { data: name, table });
+        }
+        Ok(true)
+    }
+    /// Adds a layer of memory on top of those there are, for a machine with so many pages.
+    pub fn layer(
+        &mut self,
+        total: u64,
+        fill: impl FnOnce(&mut LayerWriter) -> io::Result<()>,
+    ) -> Result<(), SnapshotError> {
+        let number = self.layers.len();
+        let (data, table) = (data_name(number), table_name(number));
+        let path = self.partial.join(&data);
+        let write = || -> io::Result<Table> {
+            let mut layer = LayerWriter::new(File::create_new(&path)?, total)?;
+            fill(&mut layer)?;
+            layer.finish()
+        };
+        let content = write().map_err(|error| unwritable(&path, &error))?;
+        self.part(&table, &content.to_bytes())?;
+        self.layers.push(LayerFiles { data, table });
+        Ok(())
     }
     fn file(
         &mut self,
@@ -103,29 +177,57 @@ impl Writer {
     pub fn finish(mut self, machine: Description) -> Result<(), SnapshotError> {
         let path = self.partial.join(MANIFEST);
         let parts = std::mem::take(&mut self.parts);
-        let text = Manifest::new(machine, parts)
+        let layers = std::mem::take(&mut self.layers);
+        let manifest = Manifest::new(machine, parts, layers);
+        let text = manifest
             .to_text()
             .map_err(|error| unwritable(&path, &error))?;
         let write = || -> io::Result<()> {
             let mut file = File::create(&path)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
+            self.stamp(&manifest)?;
             File::open(&self.partial)?.sync_all()
         };
         write().map_err(|error| unwritable(&path, &error))?;
-        let replaced = beside(&self.target, "replaced")?;
-        let rename = || -> io::Result<()> {
-            let existed = self.target.exists();
-            if existed {
-                fs::rename(&self.target, &replaced)?;
+        self.publish()
+            .map_err(|error| unwritable(&self.target, &error))
+    }
+    /// What was just written, or taken over, need not be read again.
+    fn stamp(&self, manifest: &Manifest) -> io::Result<()> {
+        let mut stamps = Stamps::default();
+        for (name, part) in &manifest.parts {
+            stamps.add(name, &File::open(self.partial.join(name))?, part.crc32);
+        }
+        for files in &manifest.layers {
+            if let Some(table) = manifest.parts.get(&files.table) {
+                let data = File::open(self.partial.join(&files.data))?;
+                stamps.add(&files.data, &data, table.crc32);
             }
+        }
+        stamps.write(&self.partial)
+    }
+    /// In one step, so that there is always either the old machine or the new one.
+    fn publish(&self) -> io::Result<()> {
+        let exchanged =
+            rustix::fs::renameat_with(CWD, &self.partial, CWD, &self.target, RenameFlags::EXCHANGE);
+        if exchanged.is_ok() {
+            fs::remove_dir_all(&self.partial)?;
+        } else if self.target.exists() {
+            // A file system that cannot exchange; what a killed process leaves here under
+            // another name is the old machine, whole.
+            let replaced = beside(&self.target, "replaced").map_err(io::Error::other)?;
+            fs::rename(&self.target, &replaced)?;
             fs::rename(&self.partial, &self.target)?;
-            if existed {
-                fs::remove_dir_all(&replaced)?;
-            }
-            Ok(())
-        };
-        rename().map_err(|error| unwritable(&self.target, &error))
+            fs::remove_dir_all(&replaced)?;
+        } else {
+            fs::rename(&self.partial, &self.target)?;
+        }
+        match self.target.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -134,6 +236,26 @@ impl Drop for Writer {
         // After `finish` it is not there any more.
         let _ = fs::remove_dir_all(&self.partial);
     }
+}
+
+fn data_name(layer: usize) -> String {
+    format!("memory.{layer}")
+}
+
+fn table_name(layer: usize) -> String {
+    format!("memory.{layer}.table")
+}
+
+/// Gives an open file another name. Not by its old one, which may be another file's by now.
+fn link(file: &File, to: &Path) -> io::Result<()> {
+    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, open, CWD, to, AtFlags::SYMLINK_FOLLOW)?;
+    let (was, is) = (file.metadata()?, fs::symlink_metadata(to)?);
+    if (was.dev(), was.ino()) == (is.dev(), is.ino()) {
+        return Ok(());
+    }
+    fs::remove_file(to)?;
+    Err(io::Error::other("it is another file"))
 }
 
 /// An empty directory, or an older saved machine.
@@ -154,4 +276,29 @@ fn beside(target: &Path, what: &str) -> Result<PathBuf, SnapshotError> {
     };
     let name = format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id());
     Ok(target.with_file_name(name))
+}
+
+/// Removes what processes that were killed while saving to `target` have left.
+fn sweep(target: &Path) {
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return;
+    };
+    let prefix = format!(".{}.partial-", name.to_string_lossy());
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+            continue;
+        }
+        let path = entry.path();
+        let is_left = File::open(&path).is_ok_and(|dir| {
+            rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
+        });
+        if is_left {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A running machine to and from its saved form.
 
+mod ram;
+
 use std::io;
 use std::path::Path;
 
@@ -12,11 +14,10 @@ use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
 use crate::runner::{Activity, Seat, Vm, sit};
-use crate::snapshot::{Description, PAGE, Reader, SavedDisk, Writer};
+use crate::snapshot::{Description, Reader, SavedDisk, Writer};
 
 /// Names of the parts.
 mod part {
-    pub const MEMORY: &str = "memory";
     pub const BOARD: &str = "board";
     pub const SBI: &str = "sbi";
     pub fn hart(number: usize) -> String {
@@ -37,12 +38,21 @@ struct HartPart {
     activity: u8,
 }
 
-/// Saves a machine whose harts stand still.
+/// Where a machine comes from, as far as saving it again can make use of that.
+pub struct Origin {
+    /// What it was restored from, or saved to last.
+    pub saved: Option<Reader>,
+    /// The host knows which pages of memory differ from that, or from zero.
+    pub tracked: bool,
+}
+
+/// Saves a machine whose harts and devices stand still.
 pub fn save(
     vm: &Vm,
     config: &VmConfig,
     symbols: &Symbols,
     files: Option<&BootFiles>,
+    origin: &Origin,
     dir: &Path,
 ) -> Result<(), Failure> {
     let mut writer = Writer::new(dir).map_err(Failure::monitor)?;
@@ -66,24 +76,12 @@ pub fn save(
             .part(part::SBI, &sbi.save())
             .map_err(Failure::monitor)?;
     }
-    if let Some(files) = files {
-        files.save(&mut writer).map_err(Failure::monitor)?;
+    match (files, &origin.saved) {
+        (Some(files), _) => files.save(&mut writer).map_err(Failure::monitor)?,
+        (None, Some(saved)) => BootFiles::pass_on(saved, &mut writer).map_err(Failure::monitor)?,
+        (None, None) => {}
     }
-    let ram = board.ram();
-    writer
-        .pages(part::MEMORY, |take| {
-            let mut page = [0; PAGE];
-            for number in 0..ram.len() / PAGE as u64 {
-                let at = ram.base().offset(number * PAGE as u64);
-                ram.read(at, &mut page)
-                    .ok_or_else(|| io::Error::other("a page of RAM is not there"))?;
-                if page.iter().any(|&byte| byte != 0) {
-                    take(number, &page)?;
-                }
-            }
-            Ok(())
-        })
-        .map_err(Failure::monitor)?;
+    ram::save(board.ram(), &vm.machine.memory, origin, &mut writer).map_err(Failure::monitor)?;
     for (number, disk) in vm.machine.disks.iter().enumerate() {
         if let Some(overlay) = &disk.overlay {
             writer
@@ -98,6 +96,24 @@ pub fn save(
     writer
         .finish(describe(vm, config, symbols))
         .map_err(Failure::monitor)
+}
+
+/// Has a machine that was just saved to `dir`, and still stands, go on as one that was restored
+/// from there: its memory is the file's until it writes to it. The next save then needs only
+/// what changed. What comes back is where the machine comes from now.
+pub fn go_on_from(vm: &Vm, dir: &Path) -> Origin {
+    let attempt = || -> Option<Reader> {
+        let saved = Reader::open(dir).ok()?;
+        ram::map(vm.machine.board.ram(), &vm.machine.memory, &saved).ok()?;
+        Some(saved)
+    };
+    let saved = attempt();
+    Origin {
+        // Where some is mapped and some is not, the memory is as it was all the same; but nobody
+        // knows what changed.
+        tracked: saved.is_some(),
+        saved,
+    }
 }
 
 fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
@@ -193,16 +209,7 @@ pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
             )));
         }
     }
-    let ram = board.ram();
-    let pages = ram.len() / PAGE as u64;
-    reader
-        .pages(part::MEMORY, |number, content| {
-            Some(number)
-                .filter(|&number| number < pages)
-                .and_then(|number| ram.write(ram.base().offset(number * PAGE as u64), content))
-                .ok_or_else(|| "a page outside RAM".to_string())
-        })
-        .map_err(Failure::monitor)?;
+    ram::restore(board.ram(), &vm.machine.memory, reader).map_err(Failure::monitor)?;
     for (number, disk) in vm.machine.disks.iter().enumerate() {
         if let Some(overlay) = &disk.overlay {
             reader
