@@ -240,7 +240,7 @@ impl Translation {
             float_on_expected: false,
             diverted: false,
             apart: false,
-            again: near,
+            turn: None,
             loop_registers: None,
         };
         let (far, near) = emitter.block();
@@ -352,6 +352,15 @@ enum Aside {
     },
 }
 
+/// A loop's further turns: registers are in place already, and the floating-point unit is ready.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Where it begins, once its instructions are counted.
+    begin: Label,
+    /// Where to go if they may not be executed any more.
+    budget: Label,
+}
+
 /// Emits one block.
 struct Emitter<'a> {
     a: &'a mut Assembler,
@@ -373,8 +382,8 @@ struct Emitter<'a> {
     /// The instruction that is being emitted.
     index: usize,
     near: Label,
-    /// Where a loop's next turn begins: there registers are in place already.
-    again: Label,
+    /// Of a loop that computes with floating-point numbers.
+    turn: Option<Turn>,
     loop_registers: Option<LoopRegisters>,
     aside: Vec<Aside>,
     links: Vec<LinkSite>,
@@ -412,18 +421,26 @@ impl Emitter<'_> {
         self.a.mov_mr(Width::W64, PAGE, Reg::Rax);
         let near = self.a.offset();
         self.a.bind(self.near);
-        self.again = self.near;
+        let budget = self.a.label();
         if self.is_loop()
             && let Some(registers) = float::loop_registers(self.steps, self.features)
         {
             self.enter_loop(&registers);
-            self.again = self.a.bind_here();
             self.loop_registers = Some(registers);
         }
         let unsaved = self.floats.unsaved();
-        let budget = self.a.label();
         self.a.alu_ri(Alu::Sub, Width::W64, LEFT, count);
         self.a.jcc(Cond::B, budget);
+        if let Some(registers) = &self.loop_registers {
+            // Looked at once for all turns: none of the loop's instructions changes it.
+            if registers.are_only_stored() {
+                self.expect_float_on();
+            } else {
+                self.expect_float_unit();
+            }
+            let begin = self.a.bind_here();
+            self.turn = Some(Turn { begin, budget });
+        }
 
         let mut falls_through = true;
         let mut index = 0;

@@ -348,7 +348,7 @@ impl Emitter<'_> {
 
     /// Once in a block, if nothing more was asked for: is the unit on? That is all that stores
     /// need; `setjmp` stores all registers of programs that never compute with them.
-    fn expect_float_on(&mut self) {
+    pub(super) fn expect_float_on(&mut self) {
         if self.float_unit_expected || self.float_on_expected {
             return;
         }

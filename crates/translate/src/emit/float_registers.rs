@@ -61,6 +61,11 @@ pub struct LoopRegisters {
 }
 
 impl LoopRegisters {
+    /// Whether the loop does nothing with floating-point registers but to store them.
+    pub fn are_only_stored(&self) -> bool {
+        self.used.is_empty()
+    }
+
     /// Takes note of an instruction. False if the loop's registers cannot stay in places of
     /// their own.
     pub fn add(

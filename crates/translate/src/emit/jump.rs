@@ -7,9 +7,9 @@
 
 use ringer_isa::Op;
 
-use super::{Aside, Emitter, is_in_page};
+use super::{Aside, Emitter, Turn, is_in_page};
 use crate::assembler::{Alu, Cond, Mem, Reg, Scale, Width};
-use crate::core_state::{PAGE, SPACE, STACK, home, x};
+use crate::core_state::{LEFT, PAGE, SPACE, STACK, home, x};
 use crate::tables::{JUMPS, Tables};
 
 /// The registers that calls leave their return address in (unprivileged 2.5.1).
@@ -46,7 +46,10 @@ impl Emitter<'_> {
         self.compare(insn.rs1, insn.rs2);
         if uncounted == 0 && is_in_page(target) {
             if target == i64::from(self.first) {
-                self.a.jcc(cond, self.again);
+                match self.turn {
+                    None => self.a.jcc(cond, self.near),
+                    Some(turn) => self.next_turn(cond, turn),
+                }
                 return;
             }
             let site = self.a.jcc_patchable(cond);
@@ -62,6 +65,16 @@ impl Emitter<'_> {
             unsaved: self.floats.unsaved(),
             flags_to: self.flags_to_save(),
         });
+    }
+
+    /// The loop's next turn, if the flags say so.
+    fn next_turn(&mut self, cond: Cond, turn: Turn) {
+        let over = self.a.label();
+        self.a.jcc(cond.inverted(), over);
+        self.a.alu_ri(Alu::Sub, Width::W64, LEFT, self.count as i32);
+        self.a.jcc(Cond::Ae, turn.begin);
+        self.a.jmp(turn.budget);
+        self.a.bind(over);
     }
 
     /// Sets the flags by comparing two integer registers. Leaves `rax` alone.

@@ -97,12 +97,14 @@ impl Emitter<'_> {
             && window.base == insn.rs1
             && (window.stores || kind == Kind::Load)
             && let Some(size) = window::bytes(insn.op)
-            && insn.imm >= window.low
-            && insn.imm + size <= window.high
+            && let moved = window.moved(self.steps, self.index)
+            && insn.imm + moved >= window.low
+            && insn.imm + moved + size <= window.high
         {
             return match home(insn.rs1) {
                 Some(base) => Mem::indexed(WINDOW, base, Scale::X1, insn.imm),
-                None => Mem::at(WINDOW, insn.imm),
+                // It is where the base register pointed when the window was opened.
+                None => Mem::at(WINDOW, insn.imm + moved),
             };
         }
         let free = !self.apart && self.window.is_none_or(|window| self.index > window.last);

@@ -4,7 +4,8 @@
 //! register. The first such access in a block checks that everything from the lowest to the
 //! highest of them lies in one page that may be accessed; `rcx` then holds its place in host
 //! memory, and the others are one host instruction each. If the check fails, the stretch is
-//! executed from a copy in which every access is checked for itself.
+//! executed from a copy in which every access is checked for itself. Where the base register only
+//! moves on by a constant meanwhile, as pointers into arrays do, the window stays where it is.
 
 use ringer_hart::Privilege;
 use ringer_isa::{Class, Format, Insn, Op};
@@ -20,14 +21,32 @@ const WIDEST: i32 = 512;
 pub struct Window {
     /// The base register.
     pub base: u8,
-    /// The lowest distance from it, and the end of the highest access.
+    /// The lowest distance from what it holds at first, and the end of the highest access.
     pub low: i32,
     /// As above.
     pub high: i32,
     /// Whether stores are allowed too.
     pub stores: bool,
-    /// The last instruction that belongs to it.
+    /// The first and the last instruction that belong to it.
+    pub first: usize,
+    /// As above.
     pub last: usize,
+}
+
+impl Window {
+    /// How far the base register has moved when instruction `index` is executed.
+    pub fn moved(&self, steps: &[Step], index: usize) -> i32 {
+        let before = steps.get(self.first..index).unwrap_or_default();
+        before
+            .iter()
+            .filter_map(|step| step_of(&step.insn, self.base))
+            .sum()
+    }
+}
+
+/// By how much the instruction moves the register on, if that is all it does.
+fn step_of(insn: &Insn, register: u8) -> Option<i32> {
+    (insn.op == Op::Addi && insn.rd == register && insn.rs1 == register).then_some(insn.imm)
 }
 
 /// The size of a plain load or store; `None` for all other instructions.
@@ -98,13 +117,14 @@ fn plan(
                 found = true;
                 break;
             }
-            if writes(&step.insn, base) {
+            if writes(&step.insn, base) && step_of(&step.insn, base).is_none() {
                 break;
             }
         }
         found
     };
     let mut last = first;
+    let mut moved = 0;
     for (index, step) in steps.iter().enumerate().skip(first) {
         let insn = &step.insn;
         if step.followed || (index > first && (!is_ready(insn) || clobbers(insn))) {
@@ -114,13 +134,16 @@ fn plan(
             && insn.rs1 == base
             && (stores || !is_store(insn.op))
         {
-            let (lower, higher) = (low.min(insn.imm), high.max(insn.imm + size));
+            let distance = insn.imm + moved;
+            let (lower, higher) = (low.min(distance), high.max(distance + size));
             if higher - lower <= WIDEST {
                 (low, high, last) = (lower, higher, index);
             }
         }
-        if writes(insn, base) {
-            break;
+        match step_of(insn, base) {
+            Some(step) => moved += step,
+            None if writes(insn, base) => break,
+            None => {}
         }
     }
     (last > first).then_some(Window {
@@ -128,6 +151,7 @@ fn plan(
         low,
         high,
         stores,
+        first,
         last,
     })
 }

@@ -43,7 +43,7 @@ fn instruction(random: &mut Random) -> Insn {
         ..Insn::new(op)
     };
     let load = |rd, op| Insn { rd, ..access(op) };
-    match random.below(10) {
+    match random.below(13) {
         0..=2 => load(from, Op::Ld),
         3 => load(to, Op::Ld),
         4 => load(A2.0, random.pick(&[Op::Lh, Op::Lbu, Op::Lw])),
@@ -65,10 +65,17 @@ fn instruction(random: &mut Random) -> Insn {
             rd: 6,
             ..access(Op::Fld)
         },
-        _ => Insn {
+        9 => Insn {
             rd: to,
             rs1: from,
             imm,
+            ..Insn::new(Op::Addi)
+        },
+        // It moves on, as in an array.
+        _ => Insn {
+            rd: from,
+            rs1: from,
+            imm: random.pick(&[8, 16, 24, -8, -40, 400]),
             ..Insn::new(Op::Addi)
         },
     }
