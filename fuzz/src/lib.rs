@@ -6,6 +6,7 @@ pub mod config;
 pub mod decoder;
 pub mod devices;
 pub mod hart_state;
+pub mod images;
 pub mod loader;
 pub mod machine;
 pub mod virtqueues;
@@ -23,4 +24,5 @@ pub const TARGETS: &[Target] = &[
     ("loader", loader::run),
     ("config", config::run),
     ("bundle", bundle::run),
+    ("images", images::run),
 ];

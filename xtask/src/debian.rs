@@ -1,11 +1,11 @@
 //! `cargo xtask debian`: a real Linux guest from Debian's riscv64 packages, and Debian's firmware.
 //!
 //! Nothing of the guest runs here: packages are only unpacked, and the initramfs is written by
-//! [`Initramfs`], so that no emulator is needed.
+//! [`Archive`], so that no emulator is needed.
 
 use crate::toolchain::{Tool, debian_mirror, ensure_tools, root, say};
-use anyhow::{Context, Result, bail, ensure};
-use std::collections::BTreeMap;
+use anyhow::{Context, Result, ensure};
+use ringer_initramfs::{Archive, Modules};
 use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let bench = debian.join("bench");
     compile_bench(&sh, &bench)?;
-    let archive = initramfs(&sh, &packages, &version, &bench)?;
+    let archive = initramfs(&packages, &version, &bench)?;
     let plain = debian.join("initrd.cpio");
     fs::write(&plain, &archive)?;
     let compressed = debian.join("initrd.cpio.zst");
@@ -151,11 +151,9 @@ fn compile_bench(sh: &Shell, to: &Path) -> Result<()> {
 }
 
 /// Puts the root file system in memory together.
-fn initramfs(sh: &Shell, packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
-    let mut archive = Initramfs::default();
-    for folder in [
-        "bin", "bench", "dev", "mnt", "modules", "proc", "sys", "tmp",
-    ] {
+fn initramfs(packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "bench", "dev", "mnt", "proc", "sys", "tmp"] {
         archive.folder(folder);
     }
     archive.device("dev/console", 5, 1);
@@ -169,156 +167,11 @@ fn initramfs(sh: &Shell, packages: &Path, version: &str, bench: &Path) -> Result
     archive.link("bin/sh", "busybox");
     archive.file("bench/bench", &fs::read(bench)?, true);
     let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
-    let mut loaded: Vec<(String, Vec<u8>)> = Vec::new();
-    for name in MODULES {
-        modules.load(sh, name, &mut loaded)?;
-    }
-    let mut order = String::new();
-    for (name, bytes) in &loaded {
-        archive.file(&format!("modules/{name}.ko"), bytes, false);
-        order += &format!("{name}.ko\n");
-    }
-    archive.file("modules/order", order.as_bytes(), false);
+    let loaded = modules.in_order(MODULES)?;
+    archive.modules(&loaded);
     let names: Vec<&str> = loaded.iter().map(|(name, _)| name.as_str()).collect();
     say(&format!("modules, in order: {}", names.join(" ")));
     Ok(archive.finish())
-}
-
-/// The kernel's modules by name; `-` and `_` are the same in names.
-struct Modules {
-    files: BTreeMap<String, PathBuf>,
-}
-
-impl Modules {
-    fn find(folder: &Path) -> Result<Modules> {
-        let mut files = BTreeMap::new();
-        let mut folders = vec![folder.join("kernel")];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder)
-                .with_context(|| format!("no modules in {}", folder.display()))?
-            {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if let Some((name, _)) = path
-                    .file_name()
-                    .and_then(|n| n.to_str())
-                    .and_then(|n| n.split_once(".ko"))
-                {
-                    files.insert(name.replace('-', "_"), path);
-                }
-            }
-        }
-        Ok(Modules { files })
-    }
-
-    /// Appends a module behind those it needs.
-    fn load(&self, sh: &Shell, name: &str, loaded: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-        let name = name.replace('-', "_");
-        if loaded.iter().any(|(other, _)| *other == name) {
-            return Ok(());
-        }
-        let path = self
-            .files
-            .get(&name)
-            .with_context(|| format!("this kernel has no module {name}"))?;
-        let bytes = match path.extension().and_then(|e| e.to_str()) {
-            Some("ko") => fs::read(path)?,
-            Some("xz") => cmd!(sh, "xz -dc {path}").quiet().output()?.stdout,
-            _ => bail!("module {} is compressed in an unknown way", path.display()),
-        };
-        for needed in dependencies(&bytes) {
-            self.load(sh, &needed, loaded)?;
-        }
-        loaded.push((name, bytes));
-        Ok(())
-    }
-}
-
-/// The modules that a module names in its `depends=` record.
-fn dependencies(module: &[u8]) -> Vec<String> {
-    let record = b"\0depends=";
-    let Some(at) = module.windows(record.len()).position(|w| w == record) else {
-        return Vec::new();
-    };
-    let rest = &module[at + record.len()..];
-    let end = rest.iter().position(|&b| b == 0).unwrap_or(rest.len());
-    String::from_utf8_lossy(&rest[..end])
-        .split(',')
-        .filter(|n| !n.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// A cpio archive in the `newc` form that the kernel unpacks; owner root, time zero.
-#[derive(Default)]
-pub struct Initramfs {
-    bytes: Vec<u8>,
-    entries: u32,
-}
-
-impl Initramfs {
-    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), data: &[u8]) {
-        self.entries += 1;
-        let length = data.len() as u32;
-        let fields = [
-            self.entries, // inode
-            mode,
-            0, // user
-            0, // group
-            1, // links
-            0, // time
-            length,
-            0, // the file's device
-            0,
-            device.0,
-            device.1,
-            name.len() as u32 + 1,
-            0, // checksum
-        ];
-        self.bytes.extend_from_slice(b"070701");
-        for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08x}").as_bytes());
-        }
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.extend_from_slice(data);
-        self.pad();
-    }
-
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-
-    fn folder(&mut self, name: &str) {
-        self.entry(name, 0o040_755, (0, 0), &[]);
-    }
-
-    /// Adds a file.
-    pub fn file(&mut self, name: &str, data: &[u8], executable: bool) {
-        self.entry(
-            name,
-            if executable { 0o100_755 } else { 0o100_644 },
-            (0, 0),
-            data,
-        );
-    }
-
-    fn link(&mut self, name: &str, to: &str) {
-        self.entry(name, 0o120_777, (0, 0), to.as_bytes());
-    }
-
-    fn device(&mut self, name: &str, major: u32, minor: u32) {
-        self.entry(name, 0o020_600, (major, minor), &[]);
-    }
-
-    /// The archive's bytes.
-    pub fn finish(mut self) -> Vec<u8> {
-        self.entry("TRAILER!!!", 0, (0, 0), &[]);
-        self.bytes
-    }
 }
 
 /// An ext4 file system for the guest to mount, with one file in it.

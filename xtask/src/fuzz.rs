@@ -16,6 +16,7 @@ const TARGETS: &[&str] = &[
     "loader",
     "config",
     "bundle",
+    "images",
 ];
 
 /// Options of `cargo xtask fuzz`.

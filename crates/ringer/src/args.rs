@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config::DiskSpec;
 use crate::exit;
+use crate::image::{self, args::ImageCommand};
 use crate::size::Size;
 
 const EXAMPLES: &str = "\
@@ -118,6 +120,9 @@ pub enum Command {
     /// Start the bare-metal monitor
     #[command(subcommand, arg_required_else_help = false)]
     Metal(MetalCommand),
+    /// Show, make and change disk images
+    #[command(subcommand, after_help = image::args::EXAMPLES)]
+    Image(ImageCommand),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }
@@ -162,8 +167,12 @@ pub struct RunOptions {
     /// Firmware or bare program, ELF or raw; starts in M-mode at the start of RAM
     #[arg(long, value_name = "FILE")]
     pub bios: Option<PathBuf>,
-    /// Disk image (raw): `ro` read-only, `overlay` forget writes at the end; repeatable
-    #[arg(long, value_name = "FILE[,ro][,overlay][,serial=TEXT]")]
+    /// Disk image (raw or qcow2, by its content or `format`): `ro` read-only, `overlay` forget
+    /// writes at the end, `overlay=FILE` keep them in FILE; repeatable
+    #[arg(
+        long,
+        value_name = "FILE[,ro][,format=raw|qcow2][,overlay[=FILE]][,serial=TEXT]"
+    )]
     pub disk: Vec<String>,
     /// Network card: on a TAP interface, or none; repeatable
     #[arg(long, value_name = "tap[:NAME]|none")]
@@ -260,7 +269,7 @@ pub struct MetalRunArgs {
     /// How our machine executes instructions [default: as in `ringer run`]
     #[arg(long, value_enum)]
     pub engine: Option<EngineKind>,
-    /// Disk image (raw) of the machine, of which guests can have parts; repeatable
+    /// Disk image of the machine, as in `ringer run`, of which guests can have parts; repeatable
     #[arg(long, value_name = "FILE[,ro][,overlay][,serial=TEXT]")]
     pub disk: Vec<String>,
     /// Time by counting instructions: two runs with the same input are the same
@@ -376,7 +385,7 @@ impl RunOptions {
             *path = folder.join(&*path);
         }
         for disk in &mut self.disk {
-            *disk = folder.join(&*disk).to_string_lossy().into_owned();
+            *disk = DiskSpec::relative_to(folder, disk);
         }
         self
     }

@@ -11,7 +11,7 @@ use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, debian, demo, doctor, metal, run};
+use crate::{bundle, debian, demo, doctor, image, metal, run};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -29,6 +29,15 @@ pub fn main() -> ExitCode {
         Some(Command::Metal(MetalCommand::Run(args))) => start_metal(*args),
         Some(Command::Bundle(args)) => {
             return match bundle::run(&args) {
+                Ok(report) => {
+                    print!("{report}");
+                    ExitCode::SUCCESS
+                }
+                Err(failure) => fail(&failure),
+            };
+        }
+        Some(Command::Image(command)) => {
+            return match image::run(command) {
                 Ok(report) => {
                     print!("{report}");
                     ExitCode::SUCCESS
@@ -115,6 +124,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     // The mistake may be in the subcommand's name, so what is not known counts as `run`.
     let subcommand = match std::env::args().nth(1).as_deref() {
         Some("bundle") => "bundle",
+        Some("image") => "image",
         Some("metal") => "metal run",
         _ => "run",
     };

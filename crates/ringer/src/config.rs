@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
+use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
 use crate::size::Size;
 
@@ -83,8 +84,12 @@ pub struct DiskSpec {
     pub path: PathBuf,
     /// Refuse writes.
     pub read_only: bool,
+    /// What kind of image it is; by its content if nobody says.
+    pub format: Option<ImageFormat>,
     /// Keep writes apart and forget them at the end.
     pub overlay: bool,
+    /// Keep writes in this overlay.
+    pub kept: Option<PathBuf>,
     /// The serial number that the guest reads.
     pub serial: Option<String>,
 }
@@ -283,7 +288,7 @@ fn parse_nets(texts: &[String]) -> Result<Vec<NetSpec>, Failure> {
 }
 
 impl DiskSpec {
-    /// Reads `file[,ro][,overlay][,serial=TEXT]`.
+    /// Reads `file[,ro][,format=FORMAT][,overlay[=FILE]][,serial=TEXT]`.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let mut parts = text.split(',');
         let path = parts.next().unwrap_or_default();
@@ -295,13 +300,17 @@ impl DiskSpec {
         let mut spec = Self {
             path: path.into(),
             read_only: false,
+            format: None,
             overlay: false,
+            kept: None,
             serial: None,
         };
         for part in parts {
             match part.split_once('=') {
                 None if part == "ro" => spec.read_only = true,
                 None if part == "overlay" => spec.overlay = true,
+                Some(("overlay", file)) if !file.is_empty() => spec.kept = Some(file.into()),
+                Some(("format", format)) => spec.format = Some(format.parse()?),
                 // The virtio block device's serial number has room for 20 bytes.
                 Some(("serial", serial)) if serial.len() <= 20 && serial.is_ascii() => {
                     spec.serial = Some(serial.to_string());
@@ -313,12 +322,36 @@ impl DiskSpec {
                 }
                 _ => {
                     return Err(Failure::usage(format_args!(
-                        "--disk does not know '{part}'; after the file come ro, overlay or serial=TEXT"
+                        "--disk does not know '{part}'; after the file come ro, format=raw|qcow2, overlay, overlay=FILE or serial=TEXT"
                     )));
                 }
             }
         }
+        if spec.overlay && spec.kept.is_some() {
+            return Err(Failure::usage(
+                "a disk has one overlay: overlay forgets what is written, overlay=FILE keeps it",
+            ));
+        }
         Ok(spec)
+    }
+    /// The same description with its files looked for from `folder`.
+    pub fn relative_to(folder: &Path, text: &str) -> String {
+        let mut parts = text.split(',');
+        let mut whole = folder
+            .join(parts.next().unwrap_or_default())
+            .to_string_lossy()
+            .into_owned();
+        for part in parts {
+            whole.push(',');
+            match part.strip_prefix("overlay=") {
+                Some(file) => {
+                    whole.push_str("overlay=");
+                    whole.push_str(&folder.join(file).to_string_lossy());
+                }
+                None => whole.push_str(part),
+            }
+        }
+        whole
     }
 }
 
@@ -360,7 +393,18 @@ mod tests {
         assert_eq!(spec.path, Path::new("a.img"));
         assert!(spec.read_only && !spec.overlay);
         assert_eq!(spec.serial.as_deref(), Some("X1"));
-        for bad in ["", ",ro", "a.img,rw", "a.img,serial=123456789012345678901"] {
+        let spec = DiskSpec::parse("a.img,overlay=b.qcow2,format=raw").unwrap();
+        assert_eq!(spec.kept.as_deref(), Some(Path::new("b.qcow2")));
+        assert_eq!(spec.format, Some(ImageFormat::Raw));
+        for bad in [
+            "",
+            ",ro",
+            "a.img,rw",
+            "a.img,serial=123456789012345678901",
+            "a.img,overlay=",
+            "a.img,overlay,overlay=b",
+            "a.img,format=vmdk",
+        ] {
             assert!(DiskSpec::parse(bad).is_err(), "{bad}");
         }
     }
@@ -391,7 +435,7 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file: RunOptions = toml::from_str(
-            "kernel = 'file'\nharts = 2\ndisk = ['d.img']\nmemory = '64M'\nengine = 'interpret'",
+            "kernel = 'file'\nharts = 2\ndisk = ['d.img,overlay=e,ro']\nmemory = '64M'\nengine = 'interpret'",
         )
         .unwrap();
         let line = RunOptions {
@@ -401,7 +445,7 @@ mod tests {
         let merged = line.over(file.relative_to(Path::new("/vm")));
         assert_eq!(merged.harts, Some(4));
         assert_eq!(merged.kernel.as_deref(), Some(Path::new("/vm/file")));
-        assert_eq!(merged.disk, ["/vm/d.img"]);
+        assert_eq!(merged.disk, ["/vm/d.img,overlay=/vm/e,ro"]);
         assert_eq!(merged.memory, Some(Size(64 << 20)));
         assert_eq!(merged.engine, Some(EngineKind::Interpret));
     }

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod entropy;
 pub mod exit;
 pub mod htif;
+pub mod image;
 pub mod input;
 pub mod inspect;
 pub mod loader;

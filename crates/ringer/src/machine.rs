@@ -16,6 +16,7 @@ use crate::args::ConsoleKind;
 use crate::clock::{HostClock, Pausable};
 use crate::config::{DiskSpec, VmConfig};
 use crate::console::{Console, NoConsole};
+use crate::disk::qcow2::Qcow2Disk;
 use crate::disk::{self, Overlay};
 use crate::entropy::{FixedEntropy, HostEntropy};
 use crate::exit::Failure;
@@ -71,6 +72,8 @@ pub struct OpenDisk {
     pub len: u64,
     /// What was written, if it is kept apart.
     pub overlay: Option<Overlay>,
+    /// The image, if it has tables to write back.
+    pub tables: Option<Qcow2Disk>,
 }
 
 /// A machine without harts: all around them.
@@ -133,6 +136,7 @@ impl Machine {
                 spec: spec.clone(),
                 len,
                 overlay: opened.overlay,
+                tables: opened.tables,
             });
         }
         let mut taps = Vec::new();
@@ -159,6 +163,21 @@ impl Machine {
             disks,
             parkers,
         })
+    }
+    /// Writes back what is cached of the disks' images, so that their files hold all that the
+    /// guest has written.
+    pub fn write_back_disks(&self) -> Result<(), Failure> {
+        for disk in &self.disks {
+            if let Some(tables) = &disk.tables {
+                tables.write_back().map_err(|error| {
+                    Failure::monitor(format_args!(
+                        "cannot write the disk {}: {error}",
+                        disk.spec.path.display()
+                    ))
+                })?;
+            }
+        }
+        Ok(())
     }
     /// When the guest's time will be `ticks`, by the host's clock.
     pub fn instant_of(&self, ticks: u64) -> Instant {

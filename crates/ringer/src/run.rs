@@ -132,6 +132,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     let stopped = conductor.threads.pause();
     vm.machine.console.close();
     drop(terminal);
+    let written = vm.machine.write_back_disks();
     drop(server);
     if let Some(place) = place {
         control::place::give_back(place);
@@ -140,7 +141,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         conductor.report()?;
     }
     vm.gate.end();
-    outcome
+    written.and(outcome)
 }
 
 /// A signature can only be written of a program that says where it is.

@@ -93,7 +93,10 @@ fn files_that_are_not_there_or_not_right() {
             &["run", "--bios", &kernel, "--disk", &short],
             "less than one sector",
         ),
-        (&["run", "--bios", &kernel, "--disk", &qcow], "qcow2"),
+        (
+            &["run", "--bios", &kernel, "--disk", &qcow],
+            "cannot be used",
+        ),
         (
             &[
                 "run",

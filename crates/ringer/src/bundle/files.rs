@@ -7,7 +7,7 @@ use ringer_bundle::{Disk, Guest, NetworkPort, SECTOR};
 use super::description::{DiskDescription, GuestDescription, HostRange};
 use crate::boot::{firmware_program, kernel_program};
 use crate::config::read_toml;
-use crate::disk::FileDisk;
+use crate::disk::layers::{self, Opening};
 use crate::exit::Failure;
 use crate::loader::{self, Payload};
 use crate::size::Size;
@@ -130,8 +130,13 @@ fn read_disk(disk: &DiskDescription, folder: &Path) -> Result<DiskContent, Strin
 
 /// Reads a disk image, filled up to whole sectors.
 fn read_image(path: &Path) -> Result<Vec<u8>, String> {
-    let disk = FileDisk::open(path, true).map_err(|error| error.to_string())?;
-    let len = disk.size();
+    let opening = Opening {
+        read_only: true,
+        ..Opening::default()
+    };
+    let image = layers::open(path, opening).map_err(|error| error.to_string())?;
+    let mut disk = image.into_backend();
+    let len = disk.len();
     let memory = crate::memory::host_total();
     if len > memory {
         return Err(format!(
@@ -143,7 +148,7 @@ fn read_image(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut content = vec![0; len.next_multiple_of(SECTOR) as usize];
     let filled = content.get_mut(..len as usize).unwrap_or_default();
-    disk.read_at(0, filled)
+    disk.read(0, filled)
         .map_err(|_| format!("cannot read {}", path.display()))?;
     Ok(content)
 }

@@ -1,26 +1,16 @@
 //! A raw image in a file or on a block device.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use ringer_machine::backend::{BackendError, BackendResult, BlockBackend};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::{DiskError, SECTOR};
-use crate::loader::explain;
+use super::format::{self, ImageFormat, MAGIC_BYTES};
+use super::image_file::ImageFile;
 
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
-
-/// Image formats that are not raw, by their first bytes.
-const FORMATS: [(&[u8], &str); 4] = [
-    (b"QFI\xfb", "qcow2"),
-    (b"KDMV", "VMDK"),
-    (b"vhdxfile", "VHDX"),
-    (b"conectix", "VHD"),
-];
 
 /// A raw disk image. It is locked: one writer, or many readers.
 #[derive(Debug)]
@@ -28,70 +18,27 @@ pub struct FileDisk {
     file: File,
     len: u64,
     read_only: bool,
+    /// Nobody said that it is raw, so it must go on looking so.
+    guessed: bool,
 }
 
 impl FileDisk {
-    /// Opens and locks an image.
-    pub fn open(path: &Path, read_only: bool) -> Result<Self, DiskError> {
-        let unusable = |reason: String| DiskError::Unusable {
-            path: path.to_path_buf(),
-            reason,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(!read_only)
-            .open(path)
-            .map_err(|error| {
-                let mut reason = explain(&error);
-                if error.kind() == std::io::ErrorKind::PermissionDenied && !read_only {
-                    reason.push_str("; if it may only be read, add ,ro or ,overlay");
-                }
-                unusable(reason)
-            })?;
-        let kind = file
-            .metadata()
-            .map_err(|error| unusable(error.to_string()))?
-            .file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(unusable(
-                "it is neither a file nor a block device".to_string(),
-            ));
-        }
-        let operation = if read_only {
-            FlockOperation::NonBlockingLockShared
-        } else {
-            FlockOperation::NonBlockingLockExclusive
-        };
-        // On a file system without locks the operator knows what is shared there.
-        if rustix::fs::flock(&file, operation) == Err(Errno::WOULDBLOCK) {
-            return Err(DiskError::Busy(path.to_path_buf()));
-        }
-        let len = file
-            .seek(SeekFrom::End(0))
-            .map_err(|error| unusable(error.to_string()))?;
-        if len < SECTOR {
-            return Err(unusable(format!(
-                "it has {len} bytes, less than one sector; make it larger with `truncate -s 1G`"
-            )));
-        }
-        let mut head = [0; 8];
-        if file.read_exact_at(&mut head, 0).is_ok()
-            && let Some((_, format)) = FORMATS.iter().find(|(magic, _)| head.starts_with(magic))
-        {
-            return Err(DiskError::Format {
-                path: path.to_path_buf(),
-                format,
-            });
-        }
-        Ok(Self {
-            file,
-            len,
+    /// A disk in an open image. If its kind was `guessed`, no write makes it look like another.
+    pub fn new(image: ImageFile, read_only: bool, guessed: bool) -> Self {
+        Self {
+            file: image.file,
+            len: image.len,
             read_only,
-        })
+            guessed,
+        }
     }
-    /// The size in bytes.
-    pub fn size(&self) -> u64 {
-        self.len
+    /// The same disk, made larger if it is smaller than this.
+    pub fn grow_to(mut self, len: u64) -> std::io::Result<Self> {
+        if self.len < len {
+            self.file.set_len(len)?;
+            self.len = len;
+        }
+        Ok(self)
     }
     fn check(&self, offset: u64, len: u64) -> BackendResult {
         match offset.checked_add(len) {
@@ -105,12 +52,25 @@ impl FileDisk {
         }
         self.check(offset, len)
     }
-    /// Reads without a device's exclusive access; the overlay does so.
-    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> BackendResult {
-        self.check(offset, into.len() as u64)?;
+    /// Whether the image still looks raw after a write.
+    fn check_kind(&self, offset: u64, from: &[u8]) -> BackendResult {
+        let Ok(offset) = usize::try_from(offset) else {
+            return Ok(());
+        };
+        if !self.guessed || offset >= MAGIC_BYTES {
+            return Ok(());
+        }
+        let mut head = [0; MAGIC_BYTES];
         self.file
-            .read_exact_at(into, offset)
-            .map_err(|_| BackendError)
+            .read_exact_at(&mut head, 0)
+            .map_err(|_| BackendError)?;
+        for (to, new) in head.iter_mut().skip(offset).zip(from) {
+            *to = *new;
+        }
+        match format::probe(&head) {
+            Ok(ImageFormat::Raw) => Ok(()),
+            _ => Err(BackendError),
+        }
     }
     fn fallocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> Result<(), Errno> {
         loop {
@@ -130,10 +90,14 @@ impl BlockBackend for FileDisk {
         self.read_only
     }
     fn read(&mut self, offset: u64, into: &mut [u8]) -> BackendResult {
-        self.read_at(offset, into)
+        self.check(offset, into.len() as u64)?;
+        self.file
+            .read_exact_at(into, offset)
+            .map_err(|_| BackendError)
     }
     fn write(&mut self, offset: u64, from: &[u8]) -> BackendResult {
         self.check_write(offset, from.len() as u64)?;
+        self.check_kind(offset, from)?;
         self.file
             .write_all_at(from, offset)
             .map_err(|_| BackendError)
@@ -188,7 +152,9 @@ impl BlockBackend for FileDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::DiskError;
     use std::io::Write;
+    use std::path::Path;
 
     fn image(len: usize) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -196,10 +162,16 @@ mod tests {
         file
     }
 
+    fn open(path: &Path, read_only: bool) -> Result<FileDisk, DiskError> {
+        let file = ImageFile::open(path, read_only)?;
+        assert_eq!(file.probe()?, ImageFormat::Raw);
+        Ok(FileDisk::new(file, read_only, true))
+    }
+
     #[test]
     fn reads_writes_and_zeroes_within_bounds() {
         let file = image(1 << 20);
-        let mut disk = FileDisk::open(file.path(), false).unwrap();
+        let mut disk = open(file.path(), false).unwrap();
         assert_eq!(disk.len(), 1 << 20);
         disk.write(1000, b"hello").unwrap();
         let mut back = [0; 7];
@@ -224,31 +196,46 @@ mod tests {
     #[test]
     fn one_writer_or_many_readers() {
         let file = image(4096);
-        let writer = FileDisk::open(file.path(), false).unwrap();
-        assert!(matches!(
-            FileDisk::open(file.path(), true),
-            Err(DiskError::Busy(_))
-        ));
+        let writer = open(file.path(), false).unwrap();
+        assert!(matches!(open(file.path(), true), Err(DiskError::Busy(_))));
         drop(writer);
-        let _a = FileDisk::open(file.path(), true).unwrap();
-        let mut b = FileDisk::open(file.path(), true).unwrap();
+        let _a = open(file.path(), true).unwrap();
+        let mut b = open(file.path(), true).unwrap();
         assert!(b.write(0, b"x").is_err());
-        assert!(matches!(
-            FileDisk::open(file.path(), false),
-            Err(DiskError::Busy(_))
-        ));
+        assert!(matches!(open(file.path(), false), Err(DiskError::Busy(_))));
     }
 
     #[test]
     fn what_is_no_raw_disk_is_refused() {
-        let mut file = image(4096);
-        assert!(FileDisk::open(Path::new("/"), true).is_err());
-        assert!(FileDisk::open(Path::new("/dev/zero"), true).is_err());
-        assert!(FileDisk::open(Path::new("/no/such/disk"), true).is_err());
-        assert!(FileDisk::open(image(100).path(), true).is_err());
-        file.seek(SeekFrom::Start(0)).unwrap();
-        file.write_all(b"QFI\xfb\0\0\0\x03").unwrap();
-        let error = FileDisk::open(file.path(), false).unwrap_err().to_string();
-        assert!(error.contains("qcow2"), "{error}");
+        let file = image(4096);
+        assert!(open(Path::new("/"), true).is_err());
+        assert!(open(Path::new("/dev/zero"), true).is_err());
+        assert!(open(Path::new("/no/such/disk"), true).is_err());
+        assert!(open(image(100).path(), true).is_err());
+        file.as_file().write_all_at(b"KDMV\0\0\0\x03", 0).unwrap();
+        let error = open(file.path(), false).unwrap_err().to_string();
+        assert!(error.contains("VMDK") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_guest_cannot_make_another_kind_of_it() {
+        let file = image(4096);
+        let mut disk = open(file.path(), false).unwrap();
+        let mut sector = [0; 512];
+        sector[..4].copy_from_slice(b"QFI\xfb");
+        assert!(disk.write(0, &sector).is_err());
+        // Byte by byte neither.
+        disk.write(0, b"QFI").unwrap();
+        assert!(disk.write(3, b"\xfb").is_err());
+        disk.write(512, &sector).unwrap();
+        drop(disk);
+        assert_eq!(
+            ImageFile::open(file.path(), true).unwrap().probe().unwrap(),
+            ImageFormat::Raw
+        );
+
+        // Who says that it is raw always gets it so.
+        let said = ImageFile::open(file.path(), false).unwrap();
+        FileDisk::new(said, false, false).write(0, &sector).unwrap();
     }
 }

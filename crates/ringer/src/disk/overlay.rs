@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ringer_machine::backend::{BackendError, BackendResult, BlockBackend};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use super::{DiskError, FileDisk};
+use super::DiskError;
 
 /// The unit in which the overlay replaces the base.
 const BLOCK: u64 = 4096;
 
 struct State {
-    base: FileDisk,
+    base: Box<dyn BlockBackend>,
     /// A sparse file without a name; block n of it replaces block n of the base if `owned`.
     writes: File,
     /// One bit per block.
@@ -45,7 +45,7 @@ fn temporary_file() -> Result<File, DiskError> {
 
 impl Overlay {
     /// An overlay without writes yet.
-    pub fn new(base: FileDisk, read_only: bool) -> Result<Self, DiskError> {
+    pub fn new(base: Box<dyn BlockBackend>, read_only: bool) -> Result<Self, DiskError> {
         let len = base.len();
         let blocks = len.div_ceil(BLOCK);
         Ok(Self {
@@ -119,7 +119,7 @@ impl State {
         let start = block * BLOCK;
         let len = self.base.len().saturating_sub(start).min(BLOCK);
         let part = content.get_mut(..len as usize).ok_or(BackendError)?;
-        self.base.read_at(start, part)?;
+        self.base.read(start, part)?;
         self.writes
             .write_all_at(&content, start)
             .map_err(|_| BackendError)?;
@@ -177,7 +177,7 @@ impl BlockBackend for OverlayDisk {
     }
     fn read(&mut self, offset: u64, into: &mut [u8]) -> BackendResult {
         self.check(offset, into.len() as u64)?;
-        let state = self.0.state();
+        let mut state = self.0.state();
         let mut at = offset;
         let mut rest = into;
         while !rest.is_empty() {
@@ -194,7 +194,7 @@ impl BlockBackend for OverlayDisk {
                     .read_exact_at(part, at)
                     .map_err(|_| BackendError)?;
             } else {
-                state.base.read_at(at, part)?;
+                state.base.read(at, part)?;
             }
             at += len;
             rest = tail;
@@ -255,6 +255,8 @@ pub fn works_in(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::FileDisk;
+    use crate::disk::image_file::ImageFile;
     use crate::entropy::FixedEntropy;
     use ringer_machine::backend::EntropyBackend;
 
@@ -266,7 +268,8 @@ mod tests {
         random.fill(&mut content).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &content).unwrap();
-        let base = FileDisk::open(file.path(), true).unwrap();
+        let open = || ImageFile::open(file.path(), true).unwrap();
+        let base = Box::new(FileDisk::new(open(), true, true));
         let overlay = Overlay::new(base, false).unwrap();
         let mut disk = OverlayDisk(overlay.clone());
         let mut model = content.clone();
@@ -299,7 +302,7 @@ mod tests {
         assert!(disk.write(LEN as u64, b"x").is_err());
 
         // Saved block by block and put onto a fresh overlay, it is the same disk.
-        let base = FileDisk::open(file.path(), true).unwrap();
+        let base = Box::new(FileDisk::new(open(), true, true));
         let copy = Overlay::new(base, false).unwrap();
         overlay
             .for_each_block(|number, block| copy.restore_block(number, block))

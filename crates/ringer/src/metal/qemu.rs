@@ -6,6 +6,7 @@ use std::process::Command;
 use super::{MIB, Shape};
 use crate::args::MetalRunArgs;
 use crate::config::DiskSpec;
+use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
 
 const PROGRAM: &str = "qemu-system-riscv64";
@@ -33,12 +34,20 @@ pub fn command(shape: &Shape<'_>, args: &MetalRunArgs) -> Result<Command, Failur
         let DiskSpec {
             path,
             read_only,
+            format,
             overlay,
+            kept,
             serial,
         } = DiskSpec::parse(text)?;
+        if kept.is_some() {
+            return Err(Failure::usage(
+                "on QEMU's machine a disk cannot have overlay=FILE; make it by `ringer image create FILE --base …` and give --disk FILE",
+            ));
+        }
+        let format = format.unwrap_or(ImageFormat::Raw);
         // In QEMU's lists a comma is written twice.
         let path = path.display().to_string().replace(',', ",,");
-        let mut drive = format!("if=none,format=raw,id=disk{number},file={path}");
+        let mut drive = format!("if=none,format={format},id=disk{number},file={path}");
         for (wanted, option) in [(read_only, ",readonly=on"), (overlay, ",snapshot=on")] {
             if wanted {
                 drive.push_str(option);

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::{OLDEST, VERSION};
+use crate::disk::format::ImageFormat;
 
 /// The machine that was saved, as far as it must be built again.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -58,6 +59,12 @@ pub struct SavedDisk {
     pub read_only: bool,
     /// Writes are in the saved machine, not in the image.
     pub overlay: bool,
+    /// What kind of image it was said to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ImageFormat>,
+    /// The overlay that keeps its writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<PathBuf>,
     /// The serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,

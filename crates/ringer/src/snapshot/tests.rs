@@ -17,6 +17,8 @@ fn description() -> Description {
             len: 4096,
             read_only: false,
             overlay: true,
+            format: None,
+            kept: None,
             serial: Some("A1".to_string()),
         }],
         ..Description::default()

@@ -55,6 +55,7 @@ pub fn save(
     origin: &Origin,
     dir: &Path,
 ) -> Result<(), Failure> {
+    vm.machine.write_back_disks()?;
     let mut writer = Writer::new(dir).map_err(Failure::monitor)?;
     let board = &vm.machine.board;
     for (number, seat) in vm.seats.iter().enumerate() {
@@ -125,6 +126,12 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         len: disk.len,
         read_only: disk.spec.read_only,
         overlay: disk.spec.overlay,
+        format: disk.spec.format,
+        kept: disk
+            .spec
+            .kept
+            .as_ref()
+            .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
         serial: disk.spec.serial.clone(),
     });
     Description {
@@ -161,7 +168,9 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
             .map(|disk| DiskSpec {
                 path: disk.path.clone(),
                 read_only: disk.read_only,
+                format: disk.format,
                 overlay: disk.overlay,
+                kept: disk.kept.clone(),
                 serial: disk.serial.clone(),
             })
             .collect();

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use ringer_initramfs::Archive;
 
 use super::counts::{self, Counts, Ticks};
 use super::rows::{Row, Work};
 use crate::bench::machine::QEMU;
-use crate::debian::Initramfs;
 use crate::toolchain::root;
 
 /// Million instructions in a second of our machine's time: as QEMU's with `-icount shift=0`.
@@ -208,7 +208,7 @@ impl Guest {
     /// Debian's kernel with a file `/work` that holds these words, beside its initial RAM disk.
     fn debian(folder: &Path, words: &str, append: &str) -> Result<Self> {
         let debian = root().join("build/debian");
-        let mut archive = Initramfs::default();
+        let mut archive = Archive::default();
         archive.file("work", format!("{words:<WORDS$}").as_bytes(), false);
         // Linux takes archives one behind the other, the compressed one last.
         let mut initrd = archive.finish();
