@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::DiskSpec;
+use crate::client::ClientCommand;
 use crate::exit;
 use crate::image::{self, args::ImageCommand};
 use crate::size::Size;
@@ -22,6 +23,8 @@ Examples:
                                              the same through OpenSBI as firmware
   ringer run --bios rv64ui-p-add             an RISC-V test program: its result is the exit status
   ringer run debian                          Debian, after `cargo xtask debian`
+  ringer run debian --name web --detach      in the background; `ringer console web` attaches
+  ringer ps                                  what runs; see also monitor, stats, wait, stop
   ringer bundle web.toml mail.toml -o machine.bundle
                                              several guests for the bare-metal monitor
   ringer metal run machine.bundle            the bare-metal monitor with these guests
@@ -123,6 +126,9 @@ pub enum Command {
     /// Show, make and change disk images
     #[command(subcommand, after_help = image::args::EXAMPLES)]
     Image(ImageCommand),
+    /// Commands for machines that run already.
+    #[command(flatten)]
+    Client(ClientCommand),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }
@@ -220,6 +226,14 @@ pub struct RunOptions {
     /// Make no control socket: `ringer ps` does not know of this machine
     #[arg(long)]
     pub no_control: bool,
+    /// Run in the background and print the machine's name; `ringer console NAME` attaches
+    #[arg(short, long)]
+    #[serde(skip)]
+    pub detach: bool,
+    /// This process is the one in the background.
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub detached: bool,
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
@@ -366,6 +380,8 @@ impl RunOptions {
             resets: self.resets.or(file.resets),
             ready: self.ready.or(file.ready),
             no_control: self.no_control || file.no_control,
+            detach: self.detach || file.detach,
+            detached: self.detached || file.detached,
             timeout: self.timeout.or(file.timeout),
         }
     }

@@ -11,7 +11,7 @@ use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, debian, demo, doctor, image, metal, run};
+use crate::{bundle, client, debian, demo, doctor, image, metal, run};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -45,6 +45,12 @@ pub fn main() -> ExitCode {
                 Err(failure) => fail(&failure),
             };
         }
+        Some(Command::Client(command)) => {
+            return match client::run(command) {
+                Ok(status) => ExitCode::from(status),
+                Err(failure) => fail(&failure),
+            };
+        }
         Some(Command::Doctor) => {
             print!("{}", doctor::report());
             return ExitCode::SUCCESS;
@@ -67,7 +73,9 @@ fn fail(failure: &Failure) -> ExitCode {
 }
 
 fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
-    greet(ESCAPE_HELP);
+    if !options.detach {
+        greet(ESCAPE_HELP);
+    }
     demo::run(options)
 }
 
@@ -82,7 +90,9 @@ fn start(mut args: crate::args::RunArgs) -> Result<Outcome, Failure> {
         }
     }
     let config = VmConfig::from_args(args)?;
-    greet(ESCAPE_HELP);
+    if !config.detach {
+        greet(ESCAPE_HELP);
+    }
     run::run(config)
 }
 
@@ -122,10 +132,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
         first.extend(missing.flat_map(|argument| [" ", argument]));
     }
     // The mistake may be in the subcommand's name, so what is not known counts as `run`.
-    let subcommand = match std::env::args().nth(1).as_deref() {
-        Some("bundle") => "bundle",
-        Some("image") => "image",
-        Some("metal") => "metal run",
+    let word = std::env::args().nth(1).unwrap_or_default();
+    let subcommand = match word.as_str() {
+        "bundle" | "image" | "ps" | "console" | "stop" | "stats" | "wait" | "monitor" => &word,
+        "metal" => "metal run",
         _ => "run",
     };
     eprintln!("ringer: {first}; see `ringer {subcommand} --help`");

@@ -35,6 +35,10 @@ pub struct VmConfig {
     pub known_as: Option<String>,
     /// Others can find and control it.
     pub control: bool,
+    /// To be started in a process in the background.
+    pub detach: bool,
+    /// This is the process in the background.
+    pub detached: bool,
     /// The guest is ready when it has written this.
     pub ready: String,
     /// What starts in S-mode, or is handed over by the firmware.
@@ -152,6 +156,11 @@ impl VmConfig {
                 "--restore goes on with a saved machine, which has its kernel already; leave out --kernel and --bios",
             ));
         }
+        if options.detach && options.no_control {
+            return Err(Failure::usage(
+                "--detach and --no-control exclude each other: nobody could reach the machine",
+            ));
+        }
         let mips = check_mips(options.mips)?;
         // A bare program may use one as well: the bare-metal monitor finds its guests there.
         if options.initrd.is_some() && options.restore.is_some() {
@@ -163,6 +172,8 @@ impl VmConfig {
             name: options.name,
             known_as: options.known_as,
             control: !options.no_control,
+            detach: options.detach && !options.detached,
+            detached: options.detached,
             ready: options.ready.unwrap_or_else(|| READY.to_string()),
             kernel: options.kernel,
             initrd: options.initrd,

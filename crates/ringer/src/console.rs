@@ -112,6 +112,7 @@ impl Console {
             output.bytes.is_empty() && !output.in_flight
         });
         output.closed = true;
+        self.history.close();
         self.output_queued.notify_all();
         self.output_taken.notify_all();
     }

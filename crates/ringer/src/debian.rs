@@ -18,6 +18,8 @@ pub fn options(given: RunOptions) -> Result<RunOptions, Failure> {
     let folder = kernel.with_file_name("");
     let mut defaults = RunOptions {
         known_as: Some("debian".to_string()),
+        // Its shell's prompt; it has no login.
+        ready: Some("guest:~#".to_string()),
         kernel: Some(kernel),
         initrd: Some(folder.join("initrd.cpio.zst")),
         append: Some("console=ttyS0 quiet".to_string()),

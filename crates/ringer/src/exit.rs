@@ -54,6 +54,9 @@ pub enum Outcome {
     Saved(PathBuf),
     /// `--timeout` ran out.
     TimedOut,
+    /// The machine was left to a process in the background: it runs, or else that process has said
+    /// why not and ended with this status.
+    Detached(u8),
 }
 
 impl Outcome {
@@ -68,11 +71,12 @@ impl Outcome {
             Self::ResetLimit(_) => status::RESET_LIMIT,
             Self::Stopped(_) => status::STOPPED,
             Self::TimedOut => status::TIMEOUT,
+            Self::Detached(status) => *status,
         }
     }
     /// Whether it is worth a line on standard error.
     pub fn is_remarkable(&self) -> bool {
-        !matches!(self, Self::PoweredOff | Self::Code(0))
+        !matches!(self, Self::PoweredOff | Self::Code(0) | Self::Detached(_))
     }
 }
 
@@ -94,6 +98,7 @@ impl fmt::Display for Outcome {
                 dir.display()
             ),
             Self::TimedOut => write!(f, "--timeout ran out, the guest was still running"),
+            Self::Detached(_) => write!(f, "the machine was left to the background"),
         }
     }
 }

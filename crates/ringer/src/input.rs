@@ -77,7 +77,7 @@ impl Keyboard {
                 match parser.next(byte) {
                     None => {}
                     Some(Key::Guest(byte)) => plain.push(byte),
-                    Some(Key::Help) => say(ESCAPE_HELP),
+                    Some(Key::Help | Key::Detach) => say(ESCAPE_HELP),
                     Some(Key::Quit) => drop(self.events.send(Event::Quit("Ctrl-A x"))),
                     Some(Key::Monitor) => {
                         self.give(&std::mem::take(&mut plain));
@@ -137,7 +137,8 @@ fn say(text: &str) {
     eprintln!("\nringer: {text}");
 }
 
-fn read_some(chunk: &mut [u8]) -> Option<&[u8]> {
+/// The next bytes of standard input; nothing at its end.
+pub fn read_some(chunk: &mut [u8]) -> Option<&[u8]> {
     loop {
         // Not through `io::stdin()`'s buffer: a key must not wait for a full line.
         match rustix::io::read(rustix::stdio::stdin(), &mut *chunk) {

@@ -1,12 +1,13 @@
 //! Building a machine from its description: memory, clock, board, devices and what stands
 //! behind them.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringer_hart::{Bus, Lines};
-use ringer_machine::backend::{ConsoleBackend, EntropyBackend};
+use ringer_machine::backend::{ConsoleBackend, EntropyBackend, NetBackend};
 use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 use ringer_machine::memory_map::RAM_BASE;
@@ -20,6 +21,7 @@ use crate::disk::qcow2::Qcow2Disk;
 use crate::disk::{self, Overlay};
 use crate::entropy::{FixedEntropy, HostEntropy};
 use crate::exit::Failure;
+use crate::io_counts::{Counted, IoCounts};
 use crate::memory::{HostMemory, Releaser};
 use crate::net::Tap;
 use crate::runner::Parker;
@@ -92,6 +94,8 @@ pub struct Machine {
     pub taps: Vec<Tap>,
     /// The disks.
     pub disks: Vec<OpenDisk>,
+    /// What disks and network cards transfer, by name.
+    pub io: Vec<(String, Arc<IoCounts>)>,
     /// Where the harts' threads sleep; in a deterministic machine all are the same.
     pub parkers: Vec<Arc<Parker>>,
 }
@@ -111,7 +115,7 @@ impl Machine {
         let memory = HostMemory::new(config.memory).map_err(Failure::monitor)?;
         let clock = MachineClock::new(config.deterministic);
         let (console, console_writer) =
-            Console::new(config.deterministic, &config.ready, std::io::stdout());
+            Console::new(config.deterministic, &config.ready, screen(config));
         let parkers = make_parkers(config);
         let lines: Arc<[Lines]> = parkers
             .iter()
@@ -125,13 +129,17 @@ impl Machine {
         };
         let mut builder = BoardBuilder::new(ram, lines, clock.shared(), serial);
         let mut disks = Vec::new();
+        let mut io = Vec::new();
         for (number, spec) in config.disks.iter().enumerate() {
             let opened = disk::open(spec).map_err(Failure::monitor)?;
             let len = opened.backend.len();
             let serial = spec.serial.clone();
             let serial = serial.unwrap_or_else(|| format!("ringer-disk{number}"));
-            let device = Blk::new(opened.backend, &serial);
-            builder = builder.virtio(in_slot(format!("disk{number}"), Box::new(device)));
+            let (backend, counts) = Counted::new(opened.backend);
+            let device = Blk::new(Box::new(backend), &serial);
+            let name = format!("disk{number}");
+            builder = builder.virtio(in_slot(name.clone(), Box::new(device)));
+            io.push((name, counts));
             disks.push(OpenDisk {
                 spec: spec.clone(),
                 len,
@@ -142,8 +150,11 @@ impl Machine {
         let mut taps = Vec::new();
         for (number, spec) in config.nets.iter().enumerate() {
             let tap = Tap::open(spec.tap.as_deref()).map_err(Failure::monitor)?;
-            let device = Net::new(Box::new(tap.clone()), mac_address(number)?);
-            builder = builder.virtio(in_slot(format!("net{number}"), Box::new(device)));
+            let (backend, counts) = Counted::new(Box::new(tap.clone()) as Box<dyn NetBackend>);
+            let device = Net::new(Box::new(backend), mac_address(number)?);
+            let name = format!("net{number}");
+            builder = builder.virtio(in_slot(name.clone(), Box::new(device)));
+            io.push((name, counts));
             taps.push(tap);
         }
         let random = entropy(config.deterministic, seed::DEVICE);
@@ -161,6 +172,7 @@ impl Machine {
             console_writer,
             taps,
             disks,
+            io,
             parkers,
         })
     }
@@ -185,6 +197,14 @@ impl Machine {
         // A timer set for the end of time is asked again tomorrow.
         let nanos = ahead.saturating_mul(NANOS_PER_TICK).min(86_400_000_000_000);
         Instant::now() + Duration::from_nanos(nanos)
+    }
+}
+
+/// Where the console's output goes; in the background only those who attach see it.
+fn screen(config: &VmConfig) -> Box<dyn Write + Send> {
+    match config.detached {
+        true => Box::new(std::io::sink()),
+        false => Box::new(std::io::stdout()),
     }
 }
 

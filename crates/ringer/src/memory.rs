@@ -222,6 +222,17 @@ pub fn meminfo(key: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// Bytes of RAM that this process takes; zero if the host does not say.
+pub fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

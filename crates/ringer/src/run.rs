@@ -18,7 +18,8 @@ use ringer_machine::sbi::Sbi;
 use crate::args::ConsoleKind;
 use crate::boot::BootFiles;
 use crate::config::VmConfig;
-use crate::control::{self, Request};
+use crate::control::answer::{Answer, Refused};
+use crate::control::{self, ReplyTo, Request, background};
 use crate::exit::{Failure, Outcome};
 use crate::htif::{self, Htif};
 use crate::input::{self, Keyboard};
@@ -63,6 +64,9 @@ enum Source {
 
 /// Runs the machine that `config` describes until it ends.
 pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
+    if config.detach {
+        return background::start().map(Outcome::Detached);
+    }
     let mut config = config;
     let (source, symbols) = match config.restore.clone() {
         Some(dir) => {
@@ -81,12 +85,18 @@ pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
 
 /// Runs a kernel that comes with Ringer.
 pub fn run_embedded(config: VmConfig, kernel: Payload) -> Result<Outcome, Failure> {
+    if config.detach {
+        return background::start().map(Outcome::Detached);
+    }
     let files = BootFiles::embedded(kernel, &config);
     conduct(config, Source::Boot(files), Symbols::default())
 }
 
 fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome, Failure> {
     check_signature(&config, &symbols)?;
+    if config.detached {
+        background::leave_terminal();
+    }
     if let Some(dir) = &config.save {
         // Better refused now than when there is a machine to lose.
         drop(Writer::new(dir).map_err(Failure::monitor)?);
@@ -124,10 +134,15 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         files,
         origin,
         deadline,
-        asked: false,
+        asked: None,
         save_failed: false,
         resets: 0,
     };
+    if let Some(place) = &place
+        && conductor.config.detached
+    {
+        background::settle(place)?;
+    }
     let outcome = conductor.until_the_end(&inbox);
     let stopped = conductor.threads.pause();
     vm.machine.console.close();
@@ -229,6 +244,15 @@ fn connect_input(
     Ok(terminal)
 }
 
+/// A guest was asked to power off, and has until then.
+struct Asked {
+    until: Instant,
+    /// Then it is over in any case. Otherwise the machine runs on.
+    insists: bool,
+    /// Who waits for the end.
+    waiting: Vec<ReplyTo>,
+}
+
 /// Decides what happens to a machine while it runs.
 struct Conductor {
     threads: Threads,
@@ -240,10 +264,10 @@ struct Conductor {
     /// For the guest's resets. A restored machine's are read when the first reset comes.
     files: Option<BootFiles>,
     origin: Origin,
-    /// When waiting ends: `--timeout`, or the grace after the guest was asked to power off.
+    /// When `--timeout` runs out.
     deadline: Option<Instant>,
     /// The guest was asked to power off.
-    asked: bool,
+    asked: Option<Asked>,
     /// A signal asked for a save that could not be made.
     save_failed: bool,
     resets: u64,
@@ -251,8 +275,9 @@ struct Conductor {
 
 impl Conductor {
     fn until_the_end(&mut self, inbox: &Receiver<Event>) -> Result<Outcome, Failure> {
-        loop {
-            let event = match self.deadline {
+        let outcome = loop {
+            let grace = self.asked.as_ref().map(|asked| asked.until);
+            let event = match self.deadline.into_iter().chain(grace).min() {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => {
                     inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -260,24 +285,52 @@ impl Conductor {
             };
             let outcome = match event {
                 Ok(event) => self.handle(event)?,
-                Err(_) if self.asked => Some(Outcome::Stopped(
-                    "Ringer: the guest did not power off when asked",
-                )),
-                Err(_) => Some(match &self.config.save {
-                    Some(dir) => self.save(&dir.clone())?,
-                    None => Outcome::TimedOut,
-                }),
+                Err(_) => self.time_is_up()?,
             };
             if let Some(outcome) = outcome {
-                return Ok(outcome);
+                break outcome;
+            }
+        };
+        for reply_to in self
+            .asked
+            .take()
+            .into_iter()
+            .flat_map(|asked| asked.waiting)
+        {
+            reply_to(Ok(Answer::ended(&outcome)));
+        }
+        Ok(outcome)
+    }
+
+    fn time_is_up(&mut self) -> Result<Option<Outcome>, Failure> {
+        let now = Instant::now();
+        if let Some(asked) = self.asked.take_if(|asked| now >= asked.until) {
+            if asked.insists {
+                return Ok(Some(Outcome::Stopped(
+                    "Ringer: the guest did not power off when asked",
+                )));
+            }
+            let why = format!(
+                "the guest was asked to power off and did not within {} s; it runs on, and --force ends it",
+                GRACE.as_secs()
+            );
+            for reply_to in asked.waiting {
+                reply_to(Err(Refused::because(&why)));
             }
         }
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return Ok(None);
+        }
+        Ok(Some(match &self.config.save {
+            Some(dir) => self.save(&dir.clone())?,
+            None => Outcome::TimedOut,
+        }))
     }
 
     fn handle(&mut self, event: Event) -> Result<Option<Outcome>, Failure> {
         Ok(match event {
             Event::Shutdown(Shutdown::PowerOff) => Some(Outcome::PoweredOff),
-            Event::Shutdown(Shutdown::Reset) if self.asked => Some(Outcome::PoweredOff),
+            Event::Shutdown(Shutdown::Reset) if self.asked.is_some() => Some(Outcome::PoweredOff),
             Event::Shutdown(Shutdown::Reset) => self.reset()?,
             Event::Shutdown(Shutdown::Fail(0)) => {
                 Some(Outcome::Crashed("it reported failure".to_string()))
@@ -290,11 +343,7 @@ impl Conductor {
             Event::Quit(by) => Some(Outcome::Stopped(by)),
             Event::Signal("SIGINT") => Some(Outcome::Stopped("SIGINT")),
             Event::Signal(name) => self.asked_to_end(name)?,
-            Event::Asked(Request { action, reply_to }) => {
-                let (reply, outcome) = self.obey(action);
-                reply_to(reply);
-                outcome
-            }
+            Event::Asked(request) => self.obey(request),
         })
     }
 
@@ -313,20 +362,24 @@ impl Conductor {
                 result => result.map(Some),
             };
         }
-        if self.asked || self.threads.is_paused() {
+        let insisted = self.asked.as_ref().is_some_and(|asked| asked.insists);
+        if insisted || self.threads.is_paused() {
             return Ok(Some(Outcome::Stopped(signal)));
         }
-        self.ask_to_power_off();
+        self.ask_to_power_off().insists = true;
         Ok(None)
     }
 
-    /// Once; whoever asks again hears the same.
-    fn ask_to_power_off(&mut self) {
-        if !self.asked {
-            self.asked = true;
-            self.deadline = Some(Instant::now() + GRACE);
+    /// Asks the guest, unless it was asked already.
+    fn ask_to_power_off(&mut self) -> &mut Asked {
+        self.asked.get_or_insert_with(|| {
             ask_to_power_off(Arc::clone(&self.vm));
-        }
+            Asked {
+                until: Instant::now() + GRACE,
+                insists: false,
+                waiting: Vec::new(),
+            }
+        })
     }
 
     /// The guest wants to start again.

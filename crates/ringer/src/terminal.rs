@@ -70,6 +70,15 @@ pub fn suspend() {
     }
 }
 
+/// Restores the terminal without waiting for anybody, for a process that ends at once.
+pub fn restore_if_possible() {
+    if let Ok(saved) = SAVED.try_lock()
+        && let Some(before) = &saved.before
+    {
+        apply(before);
+    }
+}
+
 fn apply(termios: &Termios) {
     // The terminal may be gone (SIGHUP); then there is nothing to restore.
     let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, termios);
@@ -112,6 +121,8 @@ pub enum Key {
     Quit,
     /// Ctrl-A c.
     Monitor,
+    /// Ctrl-A d.
+    Detach,
     /// Ctrl-A h, or an unknown key after Ctrl-A.
     Help,
 }
@@ -143,6 +154,7 @@ impl EscapeParser {
         Some(match byte {
             b'x' | b'X' => Key::Quit,
             b'c' | b'C' => Key::Monitor,
+            b'd' | b'D' => Key::Detach,
             // Like a terminal multiplexer, also the key itself again.
             b'a' | b'A' | CTRL_A => Key::Guest(CTRL_A),
             _ => Key::Help,
@@ -157,7 +169,7 @@ mod tests {
     #[test]
     fn escapes_are_found_and_all_else_passes() {
         let mut parser = EscapeParser::default();
-        let keys: Vec<Key> = b"ab\x01a\x01\x01\x01x\x01c\x01?\xffz"
+        let keys: Vec<Key> = b"ab\x01a\x01\x01\x01x\x01c\x01d\x01?\xffz"
             .iter()
             .filter_map(|&b| parser.next(b))
             .collect();
@@ -170,6 +182,7 @@ mod tests {
                 Key::Guest(1),
                 Key::Quit,
                 Key::Monitor,
+                Key::Detach,
                 Key::Help,
                 Key::Guest(0xff),
                 Key::Guest(b'z'),

@@ -21,6 +21,8 @@ struct Kept {
     bytes: VecDeque<u8>,
     /// The place behind them.
     end: u64,
+    /// There will be no more.
+    closed: bool,
     ready: Ready,
 }
 
@@ -62,6 +64,7 @@ impl History {
             kept: Mutex::new(Kept {
                 bytes: VecDeque::new(),
                 end: 0,
+                closed: false,
                 ready: Ready {
                     text: ready.as_bytes().to_vec(),
                     tail: Vec::new(),
@@ -93,6 +96,15 @@ impl History {
             missed: from.saturating_sub(place),
             bytes,
         }
+    }
+    /// There will be no more output.
+    pub fn close(&self) {
+        self.kept().closed = true;
+        self.end.send_modify(|_| {});
+    }
+    /// Whether there will be no more.
+    pub fn is_closed(&self) -> bool {
+        self.kept().closed
     }
     /// Where the output that is kept begins.
     pub fn first(&self) -> u64 {

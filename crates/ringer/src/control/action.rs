@@ -88,7 +88,8 @@ pub enum Action {
     Resume {},
     /// Start the guest again.
     Reset {},
-    /// End the machine: ask the guest to power off, or with `force` end it at once.
+    /// End the machine: ask the guest to power off, or with `force` end it at once. Answered when
+    /// the machine has ended; refused if the guest does not power off, and then it runs on.
     Stop {
         /// Do not ask the guest.
         #[serde(default)]

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::Word;
 use crate::args::EngineKind;
+use crate::exit::Outcome;
 use crate::stats::{Report, grouped};
 
 /// Why something was not done, in one line.
@@ -63,6 +64,13 @@ pub enum Answer {
     Engine {
         /// Now.
         engine: EngineKind,
+    },
+    /// The machine has ended.
+    Ended {
+        /// How, in words.
+        outcome: String,
+        /// The exit status of its `ringer run`.
+        status: u8,
     },
     /// The machine was saved.
     Saved {
@@ -213,6 +221,16 @@ pub struct WalkStep {
     pub entry: Word,
 }
 
+impl Answer {
+    /// The machine has ended like this.
+    pub fn ended(outcome: &Outcome) -> Self {
+        Self::Ended {
+            outcome: outcome.to_string(),
+            status: outcome.status(),
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -225,6 +243,7 @@ impl fmt::Display for Answer {
             Self::Listing { lines } => lines.iter().try_for_each(|line| writeln!(f, "{line}")),
             Self::Walk(walk) => walk.fmt(f),
             Self::Engine { engine } => f.write_str(engine.name()),
+            Self::Ended { outcome, .. } => f.write_str(outcome),
             Self::Saved { directory } => write!(
                 f,
                 "saved to {0}; resume with `ringer run --restore {0}`",

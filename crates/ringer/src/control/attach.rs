@@ -45,12 +45,15 @@ impl Attachable {
                 }
             }
             place = piece.end;
-            let sent = if piece.bytes.is_empty() {
-                watch.changed().await.is_ok()
-            } else {
+            let goes_on = if !piece.bytes.is_empty() {
                 writer.write_all(&piece.bytes).await.is_ok()
+            } else if history.is_closed() {
+                let _ = writer.shutdown().await;
+                false
+            } else {
+                watch.changed().await.is_ok()
             };
-            if !sent {
+            if !goes_on {
                 return;
             }
         }

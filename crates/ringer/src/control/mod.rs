@@ -4,10 +4,11 @@
 pub mod action;
 pub mod answer;
 mod attach;
+pub mod background;
 mod patient;
 pub mod place;
 pub mod prompt;
-mod routes;
+pub mod routes;
 pub mod server;
 mod word;
 
@@ -61,6 +62,7 @@ pub fn claim(config: &VmConfig) -> Result<Option<Place>, Failure> {
         Ok(place) => Ok(Some(place)),
         Err(error @ PlaceError::InUse { .. }) => Err(Failure::monitor(error)),
         Err(error @ PlaceError::BadName(_)) => Err(Failure::usage(error)),
+        Err(error) if config.detached => Err(Failure::monitor(error)),
         Err(error) => {
             regret(&error);
             Ok(None)

@@ -296,6 +296,10 @@ impl Place {
     pub fn directory(&self) -> PathBuf {
         self.folder.0.join(&self.name)
     }
+    /// Where messages go if the machine runs in the background; stays when it has ended.
+    pub fn log(&self) -> PathBuf {
+        self.folder.0.join(format!(".{}.log", self.name))
+    }
     /// Writes down what the machine is, and opens its control socket.
     pub fn listen(&self, summary: &Summary) -> Result<UnixListener, PlaceError> {
         let path = self.directory().join(file::SUMMARY);

@@ -35,6 +35,11 @@ pub const CONSOLE_PROTOCOL: &str = "ringer-console";
 /// How many more peers may attach; a machine has one control socket, and a process one machine.
 static ATTACHED: Semaphore = Semaphore::const_new(MOST_ATTACHED);
 
+/// Waits until nobody is attached any more.
+pub async fn all_have_left() {
+    let _ = ATTACHED.acquire_many(MOST_ATTACHED as u32).await;
+}
+
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Routes {

@@ -76,7 +76,10 @@ fn serve(
         }
         // Nobody hears of new actions any more; the last answers are on their way.
         drop(routes);
-        let all = room.acquire_many(MOST_PEERS as u32);
+        let all = async {
+            let _ = room.acquire_many(MOST_PEERS as u32).await;
+            routes::all_have_left().await;
+        };
         let _ = tokio::time::timeout(FAREWELL, all).await;
     });
 }

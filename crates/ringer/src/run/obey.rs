@@ -6,7 +6,7 @@ use super::Conductor;
 use crate::args::EngineKind;
 use crate::control::answer::{Answer, Refused, RunState, Status};
 use crate::control::prompt::{HELP, Line};
-use crate::control::{Action, Reply, Word};
+use crate::control::{Action, Reply, Request, Word};
 use crate::exit::Outcome;
 use crate::inspect;
 use crate::runner::Vm;
@@ -22,7 +22,8 @@ fn refuse(why: impl std::fmt::Display) -> Reply {
 
 impl Conductor {
     /// Does it; the run may end by it.
-    pub(super) fn obey(&mut self, action: Action) -> (Reply, Option<Outcome>) {
+    pub(super) fn obey(&mut self, request: Request) -> Option<Outcome> {
+        let Request { action, reply_to } = request;
         let reply = match action {
             Action::Status {} => Ok(Answer::Status(self.status())),
             Action::Stats {} => self.look(|vm| Ok(Answer::Stats(vm.stats().report()))),
@@ -60,27 +61,35 @@ impl Conductor {
             }
             Action::Reset {} => match self.reset() {
                 Ok(None) => done("reset"),
-                Ok(Some(outcome)) => return (done(outcome.to_string()), Some(outcome)),
+                Ok(Some(outcome)) => {
+                    reply_to(Ok(Answer::ended(&outcome)));
+                    return Some(outcome);
+                }
                 Err(failure) => refuse(failure),
             },
             Action::Stop { force: true } => {
-                return (done(""), Some(Outcome::Stopped("quit")));
+                let outcome = Outcome::Stopped("quit");
+                reply_to(Ok(Answer::ended(&outcome)));
+                return Some(outcome);
             }
             Action::Stop { force: false } if self.threads.is_paused() => {
                 refuse("the machine is paused, so its guest cannot be asked; resume it first")
             }
             Action::Stop { force: false } => {
-                self.ask_to_power_off();
-                done("the guest was asked to power off")
+                self.ask_to_power_off().waiting.push(reply_to);
+                return None;
             }
             Action::Prompt { line } => match Line::parse(&line) {
-                Ok(Line::Action(action)) => return self.obey(action),
+                Ok(Line::Action(action)) => {
+                    return self.obey(Request { action, reply_to });
+                }
                 Ok(Line::Help) => done(HELP),
                 Ok(Line::Console) => done(""),
                 Err(why) => refuse(why),
             },
         };
-        (reply, None)
+        reply_to(reply);
+        None
     }
 
     /// Looks while all harts stand still.
@@ -97,7 +106,7 @@ impl Conductor {
             guest: self.config.guest(),
             state: if self.threads.is_paused() {
                 RunState::Paused
-            } else if self.asked {
+            } else if self.asked.is_some() {
                 RunState::Stopping
             } else {
                 RunState::Running

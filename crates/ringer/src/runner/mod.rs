@@ -184,6 +184,10 @@ impl Vm {
             harts: seats.iter().map(|seat| seat.hart.counts.clone()).collect(),
             engine: engines.stats(seats.iter().map(|seat| &seat.engine)),
             devices: self.machine.board.access_counts(),
+            io: (self.machine.io.iter())
+                .map(|(device, counts)| counts.transfers(device))
+                .collect(),
+            resident: crate::memory::resident(),
             faults: self.machine.board.faults(),
             dropped_output: self.machine.console.dropped(),
         }

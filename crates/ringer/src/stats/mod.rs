@@ -6,6 +6,7 @@ use ringer_hart::cause::Cause;
 use ringer_hart::counter::Counts;
 use ringer_machine::board::AccessCount;
 
+use crate::io_counts::Transfers;
 use crate::translator::TranslatorStats;
 
 mod interpreter;
@@ -51,6 +52,10 @@ pub struct Stats {
     pub engine: EngineStats,
     /// By device.
     pub devices: Vec<AccessCount>,
+    /// What disks and network cards have transferred.
+    pub io: Vec<Transfers>,
+    /// Bytes of the host's memory that this process takes.
+    pub resident: u64,
     /// Accesses that found nothing.
     pub faults: u64,
     /// Console output that the terminal did not take.
@@ -112,6 +117,8 @@ impl Stats {
             harts: self.harts.len(),
             groups: vec![work, traps, interrupts, translation, code],
             devices: used.map(accesses).collect(),
+            io: self.io.clone(),
+            resident: self.resident,
             faults: self.faults,
             dropped_output: self.dropped_output,
         }

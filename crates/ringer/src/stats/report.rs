@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::io_counts::Transfers;
+
 /// What a machine has done.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
@@ -18,6 +20,10 @@ pub struct Report {
     pub groups: Vec<Group>,
     /// Device accesses, of devices that had any.
     pub devices: Vec<DeviceAccesses>,
+    /// What disks and network cards have transferred.
+    pub io: Vec<Transfers>,
+    /// Bytes of the host's memory that the monitor takes, the guest's RAM included.
+    pub resident: u64,
     /// Accesses that found no device.
     pub faults: u64,
     /// Bytes of console output that the terminal did not take.
@@ -118,6 +124,13 @@ impl fmt::Display for Report {
             let (reads, writes) = (grouped(device.reads), grouped(device.writes));
             writeln!(f, "  {:<34}{reads:>18}{writes:>16}", device.device)?;
         }
+        if self.io.iter().any(|io| io.reads + io.writes > 0) {
+            writeln!(f, "bytes transferred{:>36}{:>16}", "read", "written")?;
+        }
+        for io in self.io.iter().filter(|io| io.reads + io.writes > 0) {
+            let (read, written) = (grouped(io.read_bytes), grouped(io.written_bytes));
+            writeln!(f, "  {:<34}{read:>18}{written:>16}", io.device)?;
+        }
         if self.faults > 0 {
             let faults = grouped(self.faults);
             writeln!(f, "  {:<34}{faults:>18}", "where nothing answers")?;
@@ -182,6 +195,8 @@ mod tests {
             harts: 2,
             groups: vec![group],
             devices: Vec::new(),
+            io: Vec::new(),
+            resident: 0,
             faults: 0,
             dropped_output: 0,
         };

@@ -23,6 +23,11 @@ pub struct Session {
 
 impl Session {
     pub fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringer"));
+        command.args(args);
+        Self::of(command)
+    }
+    pub fn of(mut command: Command) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
@@ -34,8 +39,7 @@ impl Session {
             .unwrap();
         let before = tcgetattr(&terminal).unwrap();
         let stdio = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
-        let child = Command::new(env!("CARGO_BIN_EXE_ringer"))
-            .args(args)
+        let child = command
             .stdin(stdio())
             .stdout(stdio())
             .stderr(stdio())
@@ -93,6 +97,15 @@ impl Session {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.terminal, size).unwrap();
     }
     pub fn is_raw(&self) -> bool {
         let now = tcgetattr(&self.terminal).unwrap();

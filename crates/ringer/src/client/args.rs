@@ -1,0 +1,138 @@
+//! Arguments of the commands for machines that run already.
+
+use clap::Subcommand;
+
+/// What `--help` says about exit statuses.
+const STATUS: &str = "\
+Exit status:
+  0        it was done
+  2        the command line makes no sense
+  100      there is no such machine, or it does not answer";
+
+const STOP_STATUS: &str = "\
+Exit status:
+  0        the guest powered off
+  2        the command line makes no sense
+  100      there is no such machine, it does not answer, or its guest did not power off in time
+  104      the machine was ended by force";
+
+const WAIT_STATUS: &str = "\
+Exit status:
+  0        the guest is ready
+  2        the command line makes no sense
+  100      there is no such machine, or it ended
+  124      --timeout ran out";
+
+const PS_EXAMPLES: &str = "\
+Examples:
+  ringer ps
+  ringer ps --json | jq -r '.[] | select(.ready) | .name'
+
+States: running, paused, stopping (the guest was asked to power off), silent (does not answer).";
+
+const CONSOLE_EXAMPLES: &str = "\
+Examples:
+  ringer run debian --detach --name web      prints `web`
+  ringer console web                         Ctrl-A d leaves; the machine runs on
+  ringer console web < /dev/null             what the guest writes, until it ends
+
+What the guest wrote last is shown first. Several can look and type at once. Machines started with
+--deterministic take no keys from here: what is typed when would change the run.";
+
+const STOP_EXAMPLES: &str = "\
+Examples:
+  ringer stop web
+  ringer stop web || ringer stop --force web
+
+The guest is asked as by SysRq on its serial console: sync, remount read-only, power off. Linux
+obeys unless it was built or told not to.";
+
+const WAIT_EXAMPLES: &str = "\
+Example:
+  ringer run debian -d --name web && ringer wait web --timeout 60 && ringer stats web
+
+A guest is ready once it has written a text to its console: `login:`, or what --ready says when it
+is started. The same is answered by GET /healthz on its control socket.";
+
+const MONITOR_KEYS: &str = "\
+Keys: q quits; arrow up and down, or j and k, scroll the counters; p pauses and resumes the machine.";
+
+fn with_status(text: &str, status: &str) -> String {
+    format!("{text}\n\n{status}")
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// List the machines that run
+    #[command(after_help = with_status(PS_EXAMPLES, STATUS))]
+    Ps(PsArgs),
+    /// Attach to the console of a machine that runs
+    #[command(after_help = with_status(CONSOLE_EXAMPLES, STATUS))]
+    Console(ConsoleArgs),
+    /// Ask a machine's guest to power off, or end it
+    #[command(after_help = with_status(STOP_EXAMPLES, STOP_STATUS))]
+    Stop(StopArgs),
+    /// Print a machine's counters
+    #[command(after_help = STATUS)]
+    Stats(StatsArgs),
+    /// Wait until a machine's guest is ready
+    #[command(after_help = with_status(WAIT_EXAMPLES, WAIT_STATUS))]
+    Wait(WaitArgs),
+    /// Watch a machine: harts, exits by cause, memory, input and output
+    #[command(after_help = with_status(MONITOR_KEYS, STATUS))]
+    Monitor(MonitorArgs),
+}
+
+/// Arguments of `ringer ps`.
+#[derive(Debug, clap::Args)]
+pub struct PsArgs {
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ringer console`.
+#[derive(Debug, clap::Args)]
+pub struct ConsoleArgs {
+    /// The machine; not needed if only one runs
+    pub name: Option<String>,
+}
+
+/// Arguments of `ringer stop`.
+#[derive(Debug, clap::Args)]
+pub struct StopArgs {
+    /// The machines
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// End it at once, without asking the guest
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// Arguments of `ringer stats`.
+#[derive(Debug, clap::Args)]
+pub struct StatsArgs {
+    /// The machine; not needed if only one runs
+    pub name: Option<String>,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ringer wait`.
+#[derive(Debug, clap::Args)]
+pub struct WaitArgs {
+    /// The machine; not needed if only one runs
+    pub name: Option<String>,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<f64>,
+}
+
+/// Arguments of `ringer monitor`.
+#[derive(Debug, clap::Args)]
+pub struct MonitorArgs {
+    /// The machine; not needed if only one runs
+    pub name: Option<String>,
+}
