@@ -234,6 +234,9 @@ pub struct RunOptions {
     #[arg(long, hide = true)]
     #[serde(skip)]
     pub detached: bool,
+    /// Let the monitor open any file and make any system call while the guest runs
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
@@ -381,6 +384,7 @@ impl RunOptions {
             ready: self.ready.or(file.ready),
             no_control: self.no_control || file.no_control,
             detach: self.detach || file.detach,
+            no_sandbox: self.no_sandbox || file.no_sandbox,
             detached: self.detached || file.detached,
             timeout: self.timeout.or(file.timeout),
         }

@@ -35,6 +35,8 @@ pub struct VmConfig {
     pub known_as: Option<String>,
     /// Others can find and control it.
     pub control: bool,
+    /// The monitor gives up what a running machine does not need.
+    pub sandbox: bool,
     /// To be started in a process in the background.
     pub detach: bool,
     /// This is the process in the background.
@@ -172,6 +174,7 @@ impl VmConfig {
             name: options.name,
             known_as: options.known_as,
             control: !options.no_control,
+            sandbox: !options.no_sandbox,
             detach: options.detach && !options.detached,
             detached: options.detached,
             ready: options.ready.unwrap_or_else(|| READY.to_string()),

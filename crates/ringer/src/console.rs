@@ -55,14 +55,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Console {
-    /// A console whose output goes to `sink`, by a thread that ends after [`Console::close`]. The
-    /// guest is ready once it has written `ready`.
-    pub fn new(
-        lossless: bool,
-        ready: &str,
-        sink: impl Write + Send + 'static,
-    ) -> (Arc<Self>, JoinHandle<()>) {
-        let console = Arc::new(Self {
+    /// A console whose guest is ready once it has written `ready`.
+    pub fn new(lossless: bool, ready: &str) -> Arc<Self> {
+        Arc::new(Self {
             input: Mutex::default(),
             input_taken: Condvar::new(),
             output: Mutex::default(),
@@ -70,10 +65,12 @@ impl Console {
             output_taken: Condvar::new(),
             history: History::new(ready),
             lossless,
-        });
-        let writer = Arc::clone(&console);
-        let thread = thread::spawn(move || writer.drain(sink));
-        (console, thread)
+        })
+    }
+    /// Starts the thread that writes the output to `sink`. It ends after [`Console::close`].
+    pub fn show_on(self: &Arc<Self>, sink: impl Write + Send + 'static) -> JoinHandle<()> {
+        let console = Arc::clone(self);
+        thread::spawn(move || console.drain(sink))
     }
     /// The device's end.
     pub fn port(self: &Arc<Self>) -> ConsolePort {
@@ -276,7 +273,8 @@ mod tests {
     #[test]
     fn everything_written_before_close_arrives() {
         let (sender, receiver) = mpsc::channel();
-        let (console, thread) = Console::new(false, "", Sink(sender));
+        let console = Console::new(false, "");
+        let thread = console.show_on(Sink(sender));
         let mut port = console.port();
         let text: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
         for part in text.chunks(777) {
@@ -292,7 +290,8 @@ mod tests {
     #[test]
     fn a_stuck_terminal_holds_the_guest_up_only_once() {
         let (go, stuck) = mpsc::channel();
-        let (console, thread) = Console::new(false, "", Stuck(stuck));
+        let console = Console::new(false, "");
+        let thread = console.show_on(Stuck(stuck));
         let mut port = console.port();
         let start = Instant::now();
         for _ in 0..40 {
@@ -307,7 +306,8 @@ mod tests {
 
     #[test]
     fn input_is_bounded_and_in_order() {
-        let (console, thread) = Console::new(false, "", std::io::sink());
+        let console = Console::new(false, "");
+        let thread = console.show_on(std::io::sink());
         let bytes = vec![b'k'; INPUT_ROOM + 10];
         assert_eq!(console.type_some(&bytes, Duration::ZERO), INPUT_ROOM);
         assert_eq!(console.type_some(b"z", Duration::from_millis(1)), 0);

@@ -27,6 +27,7 @@ pub mod metal;
 pub mod net;
 pub mod run;
 pub mod runner;
+pub mod sandbox;
 pub mod semihosting;
 pub mod signals;
 pub mod size;

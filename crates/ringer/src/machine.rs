@@ -1,9 +1,7 @@
 //! Building a machine from its description: memory, clock, board, devices and what stands
 //! behind them.
 
-use std::io::Write;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringer_hart::{Bus, Lines};
@@ -88,8 +86,6 @@ pub struct Machine {
     pub clock: MachineClock,
     /// The terminal's end of the console.
     pub console: Arc<Console>,
-    /// The thread that writes its output.
-    pub console_writer: JoinHandle<()>,
     /// Network interfaces to watch.
     pub taps: Vec<Tap>,
     /// The disks.
@@ -114,8 +110,7 @@ impl Machine {
     pub fn build(config: &VmConfig) -> Result<Self, Failure> {
         let memory = HostMemory::new(config.memory).map_err(Failure::monitor)?;
         let clock = MachineClock::new(config.deterministic);
-        let (console, console_writer) =
-            Console::new(config.deterministic, &config.ready, screen(config));
+        let console = Console::new(config.deterministic, &config.ready);
         let parkers = make_parkers(config);
         let lines: Arc<[Lines]> = parkers
             .iter()
@@ -169,7 +164,6 @@ impl Machine {
             memory,
             clock,
             console,
-            console_writer,
             taps,
             disks,
             io,
@@ -197,14 +191,6 @@ impl Machine {
         // A timer set for the end of time is asked again tomorrow.
         let nanos = ahead.saturating_mul(NANOS_PER_TICK).min(86_400_000_000_000);
         Instant::now() + Duration::from_nanos(nanos)
-    }
-}
-
-/// Where the console's output goes; in the background only those who attach see it.
-fn screen(config: &VmConfig) -> Box<dyn Write + Send> {
-    match config.detached {
-        true => Box::new(std::io::sink()),
-        false => Box::new(std::io::stdout()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One run of a machine, from its description to its outcome.
 
+mod confinement;
 mod obey;
 
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -19,7 +21,8 @@ use crate::args::ConsoleKind;
 use crate::boot::BootFiles;
 use crate::config::VmConfig;
 use crate::control::answer::{Answer, Refused};
-use crate::control::{self, ReplyTo, Request, background};
+use crate::control::background::{self, Background};
+use crate::control::{self, ReplyTo, Request};
 use crate::exit::{Failure, Outcome};
 use crate::htif::{self, Htif};
 use crate::input::{self, Keyboard};
@@ -32,6 +35,7 @@ use crate::signals;
 use crate::snapshot::{Reader, Writer};
 use crate::state::{self, Origin};
 use crate::terminal::{self, Terminal};
+use confinement::Confinement;
 
 /// How long a guest that was asked to power off may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -102,6 +106,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         drop(Writer::new(dir).map_err(Failure::monitor)?);
     }
     let place = control::claim(&config)?;
+    let listener = (place.as_ref()).and_then(|place| control::listen(place, &config));
     let (events, inbox) = mpsc::channel();
     let vm = Arc::new(assemble(&config, &source, &symbols, events.clone())?);
     let (files, saved) = match source {
@@ -118,19 +123,30 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         saved,
         tracked: true,
     };
+    let signature = open_signature(&config)?;
+    let background = match &place {
+        Some(place) if config.detached => Some(Background::new(place)?),
+        _ => None,
+    };
+    let confinement = Confinement::of(&config, place.as_ref());
+    // What is opened from here on, and threads that start from here on, are confined.
+    confinement.of_files()?;
+    show_console(&vm, &config);
     signals::watch(events.clone())?;
     let terminal = connect_input(&vm, &config, events.clone())?;
-    let server = place
-        .as_ref()
-        .and_then(|place| control::serve(place, &config, &vm.machine, events));
     net::watch(vm.machine.taps.clone(), vm.machine.board.clone());
+    let server =
+        listener.and_then(|listener| control::serve(listener, &config, &vm.machine, events));
+    confinement.of_calls()?;
     let deadline = config.timeout.map(|timeout| Instant::now() + timeout);
     let mut conductor = Conductor {
         threads: Threads::start(Arc::clone(&vm)),
         vm: Arc::clone(&vm),
         name: place.as_ref().map(|place| place.name().to_string()),
         config,
+        confinement,
         symbols,
+        signature,
         files,
         origin,
         deadline,
@@ -138,10 +154,8 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         save_failed: false,
         resets: 0,
     };
-    if let Some(place) = &place
-        && conductor.config.detached
-    {
-        background::settle(place)?;
+    if let Some(background) = background {
+        background.settle()?;
     }
     let outcome = conductor.until_the_end(&inbox);
     let stopped = conductor.threads.pause();
@@ -149,9 +163,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     drop(terminal);
     let written = vm.machine.write_back_disks();
     drop(server);
-    if let Some(place) = place {
-        control::place::give_back(place);
-    }
+    drop(place);
     if stopped {
         conductor.report()?;
     }
@@ -168,6 +180,24 @@ fn check_signature(config: &VmConfig, symbols: &Symbols) -> Result<(), Failure> 
         ));
     }
     Ok(())
+}
+
+/// Opened while files still can be.
+fn open_signature(config: &VmConfig) -> Result<Option<File>, Failure> {
+    let open = |path: &std::path::PathBuf| {
+        File::create(path).map_err(|error| {
+            Failure::monitor(format_args!("cannot write {}: {error}", path.display()))
+        })
+    };
+    config.signature.as_ref().map(open).transpose()
+}
+
+/// Starts to write the console's output; in the background only those who attach see it.
+fn show_console(vm: &Vm, config: &VmConfig) {
+    match config.detached {
+        true => vm.machine.console.show_on(io::sink()),
+        false => vm.machine.console.show_on(io::stdout()),
+    };
 }
 
 fn assemble(
@@ -260,7 +290,10 @@ struct Conductor {
     /// By which others find it, if they can.
     name: Option<String>,
     config: VmConfig,
+    confinement: Confinement,
     symbols: Symbols,
+    /// Where the signature goes.
+    signature: Option<File>,
     /// For the guest's resets. A restored machine's are read when the first reset comes.
     files: Option<BootFiles>,
     origin: Origin,
@@ -432,7 +465,7 @@ impl Conductor {
 
     /// What is written at the end. All harts stand still.
     fn report(&self) -> Result<(), Failure> {
-        if let Some(path) = &self.config.signature {
+        if let Some(mut file) = self.signature.as_ref() {
             let ram = self.vm.machine.board.ram();
             let text = self
                 .symbols
@@ -442,8 +475,8 @@ impl Conductor {
                 .ok_or_else(|| {
                     Failure::monitor("begin_signature and end_signature enclose no words of RAM")
                 })?;
-            std::fs::write(path, text).map_err(|error| {
-                Failure::monitor(format_args!("cannot write {}: {error}", path.display()))
+            file.write_all(text.as_bytes()).map_err(|error| {
+                Failure::monitor(format_args!("cannot write the signature: {error}"))
             })?;
         }
         if self.config.stats {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -305,9 +306,19 @@ impl Output {
     }
 }
 
+/// A name that no other machine has.
+fn unused_name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("xtask-{}-{number}", std::process::id())
+}
+
 fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> Result<Output> {
-    let mut child = Command::new(root().join("target/release/ringer"))
+    let ringer = root().join("target/release/ringer");
+    let name = run.stop.then(unused_name);
+    let mut child = Command::new(&ringer)
         .args(arguments)
+        .args(name.iter().flat_map(|name| ["--name", name]))
         .stdin(if run.input.is_empty() {
             Stdio::null()
         } else {
@@ -366,6 +377,14 @@ fn run_once(run: &Run, arguments: &[String], fill: &dyn Fn(&str) -> String) -> R
         let process = child.0.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &process]).status()?;
         ensure!(sent.success(), "cannot send SIGTERM to ringer");
+    }
+    if let Some(name) = &name {
+        let stopped = Command::new(&ringer).args(["stop", name]).output()?;
+        ensure!(
+            stopped.status.success(),
+            "`ringer stop` says: {}",
+            String::from_utf8_lossy(&stopped.stderr)
+        );
     }
     if let Some(exit) = run.exit {
         while output.more()? {}

@@ -81,6 +81,9 @@ pub struct Run {
     /// Whether ringer then gets SIGTERM.
     #[serde(default)]
     pub terminate: bool,
+    /// Whether it is then stopped by name, which its guest must obey.
+    #[serde(default)]
+    pub stop: bool,
     /// The exit status; without it, the run is over when everything expected is there.
     pub exit: Option<i32>,
     /// A guard against hangs.

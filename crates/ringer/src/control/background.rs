@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -57,26 +58,34 @@ pub fn leave_terminal() {
     let _ = rustix::process::setsid();
 }
 
-/// In the process in the background, when the machine runs: tells the name to whoever waits. From
-/// here on messages go to a file beside the machine's directory.
-pub fn settle(place: &Place) -> Result<(), Failure> {
-    let path = place.log();
-    let failed =
-        |error: std::io::Error| Failure::monitor(format_args!("{}: {error}", path.display()));
-    let log = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    let nowhere = File::options()
-        .write(true)
-        .open("/dev/null")
-        .map_err(failed)?;
-    let mut out = std::io::stdout();
-    // Whoever waited may have gone.
-    let _ = writeln!(out, "{}", place.name()).and_then(|()| out.flush());
-    rustix::stdio::dup2_stdout(&nowhere).map_err(|error| failed(error.into()))?;
-    rustix::stdio::dup2_stderr(&log).map_err(|error| failed(error.into()))
+/// Where the output of a process in the background goes once its machine runs.
+pub struct Background {
+    name: String,
+    log: File,
+    nowhere: File,
+}
+
+impl Background {
+    /// In the process in the background: opens what is needed.
+    pub fn new(place: &Place) -> Result<Self, Failure> {
+        let open = |path: &Path| {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let opened = options.open(path);
+            opened.map_err(|error| Failure::monitor(format_args!("{}: {error}", path.display())))
+        };
+        Ok(Self {
+            name: place.name().to_string(),
+            log: open(&place.log())?,
+            nowhere: open(Path::new("/dev/null"))?,
+        })
+    }
+    /// Tells the machine's name to whoever waits. From here on messages go to the log.
+    pub fn settle(self) -> Result<(), Failure> {
+        let mut out = std::io::stdout();
+        // Whoever waited may have gone.
+        let _ = writeln!(out, "{}", self.name).and_then(|()| out.flush());
+        rustix::stdio::dup2_stdout(&self.nowhere).map_err(Failure::monitor)?;
+        rustix::stdio::dup2_stderr(&self.log).map_err(Failure::monitor)
+    }
 }

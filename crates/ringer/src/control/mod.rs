@@ -12,6 +12,7 @@ pub mod routes;
 pub mod server;
 mod word;
 
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -70,27 +71,28 @@ pub fn claim(config: &VmConfig) -> Result<Option<Place>, Failure> {
     }
 }
 
-/// Starts to answer at a machine's control socket.
-pub fn serve(
-    place: &Place,
-    config: &VmConfig,
-    machine: &Machine,
-    events: Sender<Event>,
-) -> Option<Server> {
+/// Opens a machine's control socket; nobody answers there yet.
+pub fn listen(place: &Place, config: &VmConfig) -> Option<UnixListener> {
     let summary = Summary {
         guest: config.guest(),
         harts: config.harts,
         memory: config.memory,
     };
+    place.listen(&summary).map_err(|error| regret(&error)).ok()
+}
+
+/// Starts to answer there.
+pub fn serve(
+    listener: UnixListener,
+    config: &VmConfig,
+    machine: &Machine,
+    events: Sender<Event>,
+) -> Option<Server> {
     let console = Attachable {
         console: Arc::clone(&machine.console),
         board: Arc::clone(&machine.board),
         takes_keys: !config.deterministic && config.console != ConsoleKind::None,
     };
-    let listener = place
-        .listen(&summary)
-        .map_err(|error| regret(&error))
-        .ok()?;
     Server::start(listener, Routes { events, console })
         .map_err(|error| regret(&error))
         .ok()

@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::Needs;
+
 /// The longest name of a machine. A socket's whole path has room for 107 bytes.
 const LONGEST_NAME: usize = 40;
 /// How many machines can have the same default name.
 const SAME_NAME: usize = 1000;
 /// How long others may hold the lock on the list of machines, which takes them microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Locked by whoever claims a place or cleans up.
+const LIST_LOCK: &str = ".lock";
 
 /// Names of the files in a machine's directory.
 mod file {
@@ -92,6 +97,8 @@ pub struct Place {
     name: String,
     /// Locked; whoever has it has the directory.
     _lock: File,
+    /// Nothing is left to be removed.
+    removed: bool,
 }
 
 /// A machine found in the folder.
@@ -208,7 +215,7 @@ impl Folder {
             }
             match self.take(&name) {
                 // Nobody's: it goes with the place.
-                Ok(Some(stale)) => stale.remove(),
+                Ok(Some(mut stale)) => stale.remove(),
                 Ok(None) => found.push(Found {
                     pid: self.pid(&name),
                     summary: self.summary(&name),
@@ -234,7 +241,7 @@ impl Folder {
 
     /// Keeps others from claiming and cleaning meanwhile.
     fn lock(&self) -> Result<File, PlaceError> {
-        let path = self.0.join(".lock");
+        let path = self.0.join(LIST_LOCK);
         let lock = open_lock(&path).map_err(PlaceError::host(&path))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -266,6 +273,7 @@ impl Folder {
             folder: self.clone(),
             name: name.to_string(),
             _lock: lock,
+            removed: false,
         }))
     }
 
@@ -300,6 +308,13 @@ impl Place {
     pub fn log(&self) -> PathBuf {
         self.folder.0.join(format!(".{}.log", self.name))
     }
+    /// What it takes to give the directory back, and to go on answering.
+    pub fn needs(&self, needs: &mut Needs) {
+        needs
+            .change(self.directory())
+            .remove_folders(&self.folder.0)
+            .write(self.folder.0.join(LIST_LOCK));
+    }
     /// Writes down what the machine is, and opens its control socket.
     pub fn listen(&self, summary: &Summary) -> Result<UnixListener, PlaceError> {
         let path = self.directory().join(file::SUMMARY);
@@ -314,7 +329,8 @@ impl Place {
         Ok(listener)
     }
     /// Whoever claims it next finds it empty; so nothing here may fail loudly.
-    fn remove(&self) {
+    fn remove(&mut self) {
+        self.removed = true;
         for name in file::ALL {
             let _ = fs::remove_file(self.directory().join(name));
         }
@@ -322,10 +338,14 @@ impl Place {
     }
 }
 
-/// While the list cannot be locked the directory stays, for the next run or `ps` to clean.
-pub fn give_back(place: Place) {
-    if let Ok(_all) = place.folder.lock() {
-        place.remove();
+impl Drop for Place {
+    /// While the list cannot be locked the directory stays, for the next run or `ps` to clean.
+    fn drop(&mut self) {
+        if !self.removed
+            && let Ok(_all) = self.folder.clone().lock()
+        {
+            self.remove();
+        }
     }
 }
 
@@ -357,6 +377,11 @@ mod tests {
         (dir, folder)
     }
 
+    /// The lock goes as it does when a process is killed; all files stay.
+    fn killed(mut place: Place) {
+        place.removed = true;
+    }
+
     #[test]
     fn names_are_kept_apart() {
         let (_dir, folder) = folder();
@@ -371,9 +396,10 @@ mod tests {
             machines.into_iter().map(|found| found.name).collect()
         };
         assert_eq!(names(&folder), ["Image", "Image-2"]);
-        give_back(first);
+        drop(first);
         assert_eq!(names(&folder), ["Image-2"]);
         assert_eq!(folder.claim(None, "Image").unwrap().name(), "Image");
+        drop(second);
     }
 
     #[test]
@@ -382,12 +408,11 @@ mod tests {
         let place = folder.claim(Some("vm"), "").unwrap();
         place.listen(&Summary::default()).unwrap();
         let left = place.directory();
-        // The lock goes as it does when a process is killed; all files stay.
-        drop(place);
+        killed(place);
         assert!(left.join(file::SOCKET).exists());
         let place = folder.claim(Some("vm"), "").unwrap();
         place.listen(&Summary::default()).unwrap();
-        drop(place);
+        killed(place);
         assert_eq!(folder.machines().unwrap(), []);
         assert!(!left.exists());
     }

@@ -134,6 +134,7 @@ impl Conductor {
 
     /// Saves the machine, which then goes on.
     fn save_by_hand(&mut self, directory: PathBuf) -> Reply {
+        self.confinement.allows_saving(&directory)?;
         match self.save_and(&directory, |vm| state::go_on_from(vm, &directory)) {
             Ok(origin) => {
                 self.origin = origin;

@@ -14,6 +14,7 @@ use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
 use crate::runner::{Activity, Seat, Vm, sit};
+use crate::sandbox::Needs;
 use crate::snapshot::{Description, Reader, SavedDisk, Writer};
 
 /// Names of the parts.
@@ -36,6 +37,18 @@ struct HartPart {
     /// 0 running, 1 waiting for an interrupt, 2 stopped.
     #[n(1)]
     activity: u8,
+}
+
+/// What saving takes, and going on with a saved machine: it is replaced from beside it, and what it
+/// was booted from is read when the guest is reset.
+pub fn needs(config: &VmConfig, needs: &mut Needs) {
+    let absolute = config.save.as_ref().map(std::path::absolute);
+    if let Some(Ok(dir)) = &absolute {
+        needs.change(dir.parent().unwrap_or(dir));
+    }
+    if let Some(dir) = &config.restore {
+        needs.read(dir);
+    }
 }
 
 /// Where a machine comes from, as far as saving it again can make use of that.
