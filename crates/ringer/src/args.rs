@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::DiskSpec;
 use crate::client::ClientCommand;
+use crate::config::DiskSpec;
 use crate::exit;
 use crate::image::{self, args::ImageCommand};
 use crate::size::Size;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::control::place::Folder;
 use crate::disk;
 use crate::memory::{HostMemory, host_total, meminfo};
 use crate::net::Tap;
@@ -22,7 +23,7 @@ use Finding::{Good, Missing, Note};
 
 /// The whole report.
 pub fn report() -> String {
-    let checks: [(&str, Finding); 8] = [
+    let checks: [(&str, Finding); 10] = [
         ("engine interpret", engine_interpret()),
         ("engine translate", engine_translate()),
         ("processors", processors()),
@@ -30,6 +31,8 @@ pub fn report() -> String {
         ("huge pages", huge_pages()),
         ("network (TAP)", tap()),
         ("disk overlays", overlays()),
+        ("sandbox", sandbox()),
+        ("control sockets", control()),
         ("/dev/kvm", kvm()),
     ];
     let mut out = String::new();
@@ -45,6 +48,23 @@ pub fn report() -> String {
         }
     }
     out
+}
+
+fn sandbox() -> Finding {
+    if crate::sandbox::restricts_files() {
+        return Good("the kernel can restrict a machine's monitor to its files".to_string());
+    }
+    Note("no Landlock in this kernel: a machine's monitor has its system calls restricted, not its files".to_string())
+}
+
+fn control() -> Finding {
+    match Folder::open() {
+        Ok(folder) => Good(format!("machines keep them in {}", folder.path().display())),
+        Err(error) => Missing(
+            error.to_string(),
+            "set XDG_RUNTIME_DIR to a directory that is yours alone".to_string(),
+        ),
+    }
 }
 
 fn engine_interpret() -> Finding {

@@ -107,6 +107,11 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     }
     let place = control::claim(&config)?;
     let listener = (place.as_ref()).and_then(|place| control::listen(place, &config));
+    if config.detached && listener.is_none() {
+        return Err(Failure::monitor(
+            "a machine in the background that nobody can reach makes no sense",
+        ));
+    }
     let (events, inbox) = mpsc::channel();
     let vm = Arc::new(assemble(&config, &source, &symbols, events.clone())?);
     let (files, saved) = match source {

@@ -171,4 +171,12 @@ fn a_confined_machine_is_saved_where_it_was_told() {
         assert_eq!(status, 200, "{answer}");
         assert!(saved.join("manifest.toml").exists());
     }
+    drop(vm);
+    // It was ready, and so it still is, though it does not say so again. What it was booted from
+    // is read when it starts anew.
+    let again = folder.run("again", &["run", "--restore", saved.to_str().unwrap()]);
+    assert_eq!(again.get("/healthz").0, 200);
+    assert_eq!(again.act(r#"{"action":"reset"}"#).0, 200);
+    assert_eq!(again.act(r#"{"action":"status"}"#).1["resets"], 1);
+    assert_eq!(again.get("/healthz").0, 503);
 }

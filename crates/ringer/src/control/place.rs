@@ -234,6 +234,10 @@ impl Folder {
         Ok(self.machines()?.iter().any(|found| found.name == name))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
     /// The control socket of a machine.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.0.join(name).join(file::SOCKET)

@@ -21,6 +21,14 @@ pub enum Enforced {
     No,
 }
 
+pub fn is_possible() -> bool {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .and_then(|rules| rules.create())
+        .is_ok()
+}
+
 pub fn restrict(needs: &Needs) -> Result<Enforced, SandboxError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

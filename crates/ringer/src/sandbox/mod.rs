@@ -26,6 +26,11 @@ pub enum SandboxError {
     Threads(usize),
 }
 
+/// Whether the kernel can restrict files.
+pub fn restricts_files() -> bool {
+    files::is_possible()
+}
+
 /// Restricts files, for this thread and all that it starts from now on.
 pub fn restrict_files(needs: &Needs) -> Result<Enforced, SandboxError> {
     files::restrict(needs)

@@ -42,6 +42,9 @@ pub struct Description {
     /// End of the conformance signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_signature: Option<u64>,
+    /// The guest had said that it was ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
     /// The disks, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<SavedDisk>,

@@ -156,6 +156,7 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         semihosting: config.semihosting,
         sbi: vm.sbi.is_some(),
         nets: config.nets.len(),
+        ready: vm.machine.console.history().is_ready(),
         tohost: symbols.tohost,
         fromhost: symbols.fromhost,
         begin_signature: symbols.begin_signature,
@@ -221,6 +222,8 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
 /// Puts the saved state into a machine built from the adopted description.
 pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
     let board = &vm.machine.board;
+    let console = &vm.machine.console;
+    console.history().set_ready(reader.machine().ready);
     for (disk, had) in vm.machine.disks.iter().zip(&reader.machine().disks) {
         if disk.len != had.len {
             return Err(Failure::monitor(format_args!(

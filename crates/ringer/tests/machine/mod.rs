@@ -40,9 +40,13 @@ impl Folder {
     }
     /// Starts the demo under this name.
     pub fn start(&self, name: &str, more: &[&str]) -> Machine {
-        let args = ["demo", "--name", name, "--timeout", "300"];
+        self.run(name, &[&["demo"], more].concat())
+    }
+    /// Starts a machine under this name.
+    pub fn run(&self, name: &str, more: &[&str]) -> Machine {
+        let args = ["--name", name, "--timeout", "300"];
         let child = self
-            .ringer(&[&args, more].concat())
+            .ringer(&[more, &args].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
