@@ -165,6 +165,23 @@ fn a_killed_monitor_is_in_nobodys_way() {
 }
 
 #[test]
+fn what_a_machine_in_the_background_said_last_is_found() {
+    let folder = Folder::new();
+    // Nothing can ever come to this guest, and Ringer says so and ends it.
+    let args = ["demo", "-d", "--deterministic", "--name", "idle"];
+    assert_eq!(folder.said(&args).0, 0);
+    let deadline = Instant::now() + PATIENCE;
+    while !listed(&folder).is_empty() {
+        assert!(Instant::now() < deadline);
+    }
+    let (status, _, err) = folder.said(&["console", "idle"]);
+    assert_eq!(status, 100);
+    let (_, log) = err.trim_end().rsplit_once(' ').unwrap();
+    let words = std::fs::read_to_string(log).unwrap();
+    assert!(words.contains("all harts wait"), "{err}{words}");
+}
+
+#[test]
 fn a_stopped_process_is_silent_and_holds_nobody_up() {
     let folder = Folder::new();
     let mut vm = folder.start("one", &[]);

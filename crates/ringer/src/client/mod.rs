@@ -26,6 +26,11 @@ pub fn run(command: ClientCommand) -> Result<u8, Failure> {
     }
 }
 
+/// Whether a machine in the background had something to say before it ended.
+fn has_last_words(folder: &Folder, name: &str) -> bool {
+    std::fs::metadata(folder.log(name)).is_ok_and(|log| log.len() > 0)
+}
+
 /// The machine of this name; without a name the only one there is.
 fn find(folder: &Folder, name: Option<&str>) -> Result<Found, Failure> {
     let mut machines = folder.machines().map_err(Failure::monitor)?;
@@ -34,6 +39,10 @@ fn find(folder: &Folder, name: Option<&str>) -> Result<Found, Failure> {
     match name {
         Some(name) => match machines.iter().position(|found| found.name == name) {
             Some(index) => Ok(machines.swap_remove(index)),
+            None if has_last_words(folder, name) => Err(Failure::monitor(format_args!(
+                "no machine called '{name}' runs any more; what it said last is in {}",
+                folder.log(name).display()
+            ))),
             None if machines.is_empty() => Err(Failure::monitor(format_args!(
                 "no machine called '{name}' runs, nor any other; `ringer run --name {name} …` starts one"
             ))),

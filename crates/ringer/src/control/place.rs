@@ -238,6 +238,10 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+    /// Where messages of a machine in the background are.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.0.join(format!(".{name}.log"))
+    }
     /// The control socket of a machine.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.0.join(name).join(file::SOCKET)
@@ -310,7 +314,7 @@ impl Place {
     }
     /// Where messages go if the machine runs in the background; stays when it has ended.
     pub fn log(&self) -> PathBuf {
-        self.folder.0.join(format!(".{}.log", self.name))
+        self.folder.log(&self.name)
     }
     /// What it takes to give the directory back, and to go on answering.
     pub fn needs(&self, needs: &mut Needs) {
