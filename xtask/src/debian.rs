@@ -29,6 +29,8 @@ const MODULES: &[&str] = &[
     "virtio_balloon",
     "crc32c_generic",
     "ext4",
+    "9pnet_virtio",
+    "9p",
 ];
 const DISK_SIZE: &str = "64M";
 

@@ -1,4 +1,4 @@
-//! What stands behind the devices, given by the host: disks, networks, consoles, entropy.
+//! What stands behind the devices, given by the host: disks, networks, consoles, entropy, folders.
 //! The same device serves a file on Linux and a RAM disk on bare metal.
 
 pub mod memory_disk;
@@ -10,6 +10,10 @@ pub use memory_disk::{ImageDisk, MemoryDisk};
 pub use network::{Switch, SwitchPort};
 pub use overlay_disk::OverlayDisk;
 pub use seeded_entropy::SeededEntropy;
+
+use alloc::vec::Vec;
+
+use ringer_hart::persist::PersistError;
 
 /// A backend could not do what was asked; the guest sees an I/O error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -71,4 +75,19 @@ pub trait MemoryBackend: Send {
     /// (or as it was) when touched again. Offsets are from the start of RAM. Whoever calls this
     /// tells the `Ram` of the change.
     fn release(&mut self, offset: u64, len: u64);
+}
+
+/// The folder behind a shared-folder device: a server of 9P messages, which knows the files that
+/// the guest has a handle (a *fid*) of.
+pub trait ShareBackend: Send {
+    /// Answers one message into `reply` and returns the answer's length. Anything can stand in
+    /// `request`; `reply` is as long as the guest has room.
+    fn answer(&mut self, request: &[u8], reply: &mut [u8]) -> usize;
+    /// Forgets all that the guest has a handle of.
+    fn reset(&mut self);
+    /// What the guest has a handle of, as bytes.
+    fn save(&self) -> Vec<u8>;
+    /// Takes on what was saved, perhaps of another folder. What is not there any more fails when
+    /// the guest uses it; only bytes that were never saved are an error.
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), PersistError>;
 }

@@ -37,6 +37,8 @@ Examples:
   ringer run --kernel Image --initrd initramfs.cpio.gz --append \"console=ttyS0 quiet\"
   ringer run --kernel Image --append root=/dev/vda --disk root.img,overlay --memory 4G
   ringer run --kernel Image --disk data.img,ro,serial=DATA --net tap:tap0
+  ringer run debian --share .:work           and in the guest
+      mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 work /mnt
   ringer run --bios opensbi.bin --kernel u-boot.bin
   ringer run --bios test.elf --signature out.sig --timeout 60
   ringer run --config vm.toml --harts 8      command-line options win over the file's
@@ -183,6 +185,10 @@ pub struct RunOptions {
     /// Network card: on a TAP interface, or none; repeatable
     #[arg(long, value_name = "tap[:NAME]|none")]
     pub net: Vec<String>,
+    /// Folder that the guest mounts: `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`;
+    /// `ro` lets it only read; repeatable
+    #[arg(long, value_name = "DIR:TAG[,ro]")]
+    pub share: Vec<String>,
     /// Number of harts (CPUs), 1 to 8 [default: 1]
     #[arg(long, value_name = "N")]
     pub harts: Option<u64>,
@@ -369,6 +375,7 @@ impl RunOptions {
             bios: self.bios.or(file.bios),
             disk: list(self.disk, file.disk),
             net: list(self.net, file.net),
+            share: list(self.share, file.share),
             harts: self.harts.or(file.harts),
             memory: self.memory.or(file.memory),
             engine: self.engine.or(file.engine),
@@ -406,6 +413,9 @@ impl RunOptions {
         }
         for disk in &mut self.disk {
             *disk = DiskSpec::relative_to(folder, disk);
+        }
+        for share in &mut self.share {
+            *share = folder.join(&*share).to_string_lossy().into_owned();
         }
         self
     }

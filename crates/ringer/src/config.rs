@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
+use crate::share::ShareSpec;
 use crate::size::Size;
 
 /// The most harts a machine can have: the interrupt controller has contexts for eight.
@@ -55,6 +56,8 @@ pub struct VmConfig {
     pub disks: Vec<DiskSpec>,
     /// Network cards.
     pub nets: Vec<NetSpec>,
+    /// Folders that the guest can mount.
+    pub shares: Vec<ShareSpec>,
     /// Number of harts.
     pub harts: usize,
     /// Bytes of RAM, a multiple of the page size.
@@ -129,16 +132,22 @@ impl VmConfig {
             .map(|text| DiskSpec::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
         let nets = parse_nets(&options.net)?;
-        let devices = disks.len() + nets.len();
+        let shares = ShareSpec::parse_all(&options.share)?;
+        let devices = disks.len() + nets.len() + shares.len();
         if devices > VIRTIO_SLOTS - VIRTIO_FIXED {
             return Err(Failure::usage(format_args!(
-                "{devices} disks and network cards are too many; the board has room for {}",
+                "{devices} disks, network cards and shares are too many; the board has room for {}",
                 VIRTIO_SLOTS - VIRTIO_FIXED
             )));
         }
         if options.deterministic && !nets.is_empty() {
             return Err(Failure::usage(
                 "--deterministic and --net tap exclude each other: no two runs see the same network",
+            ));
+        }
+        if options.deterministic && !shares.is_empty() {
+            return Err(Failure::usage(
+                "--deterministic and --share exclude each other: no two runs see the same files",
             ));
         }
         let timeout = options.timeout.map(parse_timeout).transpose()?;
@@ -184,6 +193,7 @@ impl VmConfig {
             bios: options.bios,
             disks,
             nets,
+            shares,
             harts: harts as usize,
             memory,
             engine: options.engine,
@@ -426,7 +436,7 @@ mod tests {
     #[test]
     fn impossible_machines_are_refused() {
         type Change = fn(&mut RunOptions);
-        let changes: [Change; 8] = [
+        let changes: [Change; 11] = [
             |o| o.harts = Some(0),
             |o| o.harts = Some(99),
             |o| o.memory = Some(Size(0)),
@@ -435,6 +445,9 @@ mod tests {
             |o| o.timeout = Some(f64::NAN),
             |o| o.net = vec!["bridge".into()],
             |o| o.disk = vec!["a".into(); 9],
+            |o| o.share = vec!["folder".into()],
+            |o| o.share = vec!["a:tag".into(), "b:tag".into()],
+            |o| (o.share, o.deterministic) = (vec!["a:tag".into()], true),
         ];
         assert!(VmConfig::from_options(with_kernel()).is_ok());
         for change in changes {

@@ -29,6 +29,7 @@ pub mod run;
 pub mod runner;
 pub mod sandbox;
 pub mod semihosting;
+pub mod share;
 pub mod signals;
 pub mod size;
 pub mod snapshot;

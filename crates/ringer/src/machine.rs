@@ -9,7 +9,7 @@ use ringer_machine::backend::{ConsoleBackend, EntropyBackend, NetBackend};
 use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 use ringer_machine::memory_map::RAM_BASE;
-use ringer_machine::virtio::{Balloon, Blk, Net, Rng, in_slot};
+use ringer_machine::virtio::{Balloon, Blk, Net, Rng, Share, in_slot};
 
 use crate::args::ConsoleKind;
 use crate::clock::{HostClock, Pausable};
@@ -23,6 +23,7 @@ use crate::io_counts::{Counted, IoCounts};
 use crate::memory::{HostMemory, Releaser};
 use crate::net::Tap;
 use crate::runner::Parker;
+use crate::share;
 
 /// Seeds of the fixed random sequences; different uses draw from different ones.
 mod seed {
@@ -151,6 +152,11 @@ impl Machine {
             builder = builder.virtio(in_slot(name.clone(), Box::new(device)));
             io.push((name, counts));
             taps.push(tap);
+        }
+        let servers = share::open(&config.shares).map_err(Failure::monitor)?;
+        for (spec, server) in config.shares.iter().zip(servers) {
+            let device = Share::new(Box::new(server), &spec.tag);
+            builder = builder.virtio(in_slot(format!("share-{}", spec.tag), Box::new(device)));
         }
         let random = entropy(config.deterministic, seed::DEVICE);
         builder = builder.virtio(in_slot("rng".to_string(), Box::new(Rng::new(random))));

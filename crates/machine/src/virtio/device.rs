@@ -22,6 +22,8 @@ pub enum DeviceType {
     Rng = 4,
     /// Memory balloon.
     Balloon = 5,
+    /// Shared folder (9P).
+    Share = 9,
 }
 
 /// A virtio device without its transport. All calls are made under the transport's lock.

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod net;
 pub mod queue;
 pub mod rng;
+pub mod share;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use endpoint::{Counters, Endpoint};
 pub use net::{Net, NetControl};
 pub use queue::{Queue, QueueError};
 pub use rng::Rng;
+pub use share::Share;
 pub use transport::{EmptySlot, VirtioMmio, in_slot};
 
 /// Feature bits that belong to no one device (virtio 1.2, 6).

@@ -7,6 +7,7 @@ use crate::control::Place;
 use crate::control::answer::Refused;
 use crate::exit::Failure;
 use crate::sandbox::{self, Enforced, Needs};
+use crate::share;
 use crate::state;
 
 /// The limits of a run; none with `--no-sandbox`.
@@ -23,6 +24,7 @@ impl Confinement {
                 place.needs(&mut needs);
             }
             state::needs(config, &mut needs);
+            share::needs(&config.shares, &mut needs);
             needs
         });
         Self { needs }

@@ -48,6 +48,21 @@ pub struct Description {
     /// The disks, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<SavedDisk>,
+    /// The shared folders, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<SavedShare>,
+}
+
+/// A shared folder of a saved machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedShare {
+    /// The folder.
+    pub path: PathBuf,
+    /// The tag.
+    pub tag: String,
+    /// Changes are refused.
+    pub read_only: bool,
 }
 
 /// A disk of a saved machine.

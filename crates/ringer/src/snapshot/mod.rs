@@ -12,7 +12,7 @@ mod writer;
 use std::path::PathBuf;
 
 pub use layer::{LayerWriter, Segment, resolve};
-pub use manifest::{Description, SavedDisk};
+pub use manifest::{Description, SavedDisk, SavedShare};
 pub use pages::PAGE;
 pub use reader::Reader;
 pub use writer::Writer;

@@ -15,6 +15,7 @@ use crate::exit::Failure;
 use crate::loader::Symbols;
 use crate::runner::{Activity, Seat, Vm, sit};
 use crate::sandbox::Needs;
+use crate::share;
 use crate::snapshot::{Description, Reader, SavedDisk, Writer};
 
 /// Names of the parts.
@@ -162,6 +163,7 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         begin_signature: symbols.begin_signature,
         end_signature: symbols.end_signature,
         disks: disks.collect(),
+        shares: config.shares.iter().map(share::describe).collect(),
     }
 }
 
@@ -211,6 +213,7 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
             saved.nets
         )));
     }
+    config.shares = share::adopt(&config.shares, &saved.shares)?;
     Ok(Symbols {
         tohost: saved.tohost,
         fromhost: saved.fromhost,

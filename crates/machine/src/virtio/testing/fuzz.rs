@@ -2,25 +2,29 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
-use ringer_hart::persist::Persist;
+use ringer_hart::persist::{Persist, PersistError, decode, encode};
 use ringer_hart::{GuestPhys, Width};
 
-use crate::backend::{ConsoleBackend, MemoryBackend, MemoryDisk, SeededEntropy, Switch};
+use crate::backend::{
+    ConsoleBackend, MemoryBackend, MemoryDisk, SeededEntropy, ShareBackend, Switch,
+};
 use crate::device::Device;
 use crate::virtio::device::{DeviceType, VirtioDevice};
 use crate::virtio::transport::register as reg;
-use crate::virtio::{Balloon, Blk, Console, Counters, Net, Rng, feature};
+use crate::virtio::{Balloon, Blk, Console, Counters, Net, Rng, Share, feature};
 
 use super::{BASE, BUFFERS, Buffer, DriverQueue, RAM_BYTES, Rig};
 
 /// Every type of device.
-pub const TYPES: [DeviceType; 5] = [
+pub const TYPES: [DeviceType; 6] = [
     DeviceType::Net,
     DeviceType::Blk,
     DeviceType::Console,
     DeviceType::Rng,
     DeviceType::Balloon,
+    DeviceType::Share,
 ];
 
 /// A console on which someone types without end.
@@ -44,6 +48,33 @@ impl MemoryBackend for InsideRam {
     }
 }
 
+/// Answers with what it was sent, and the number of the message in front.
+#[derive(Default)]
+pub struct Echo(u32);
+
+impl ShareBackend for Echo {
+    fn answer(&mut self, request: &[u8], reply: &mut [u8]) -> usize {
+        self.0 = self.0.wrapping_add(1);
+        let answer = self.0.to_le_bytes();
+        let answer = answer.iter().chain(request);
+        reply
+            .iter_mut()
+            .zip(answer)
+            .map(|(to, from)| *to = *from)
+            .count()
+    }
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+    fn save(&self) -> Vec<u8> {
+        encode(&self.0)
+    }
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), PersistError> {
+        self.0 = decode("an echo", bytes)?;
+        Ok(())
+    }
+}
+
 /// A device of each type on a backend in memory.
 pub fn device(kind: DeviceType) -> Box<dyn VirtioDevice> {
     match kind {
@@ -60,6 +91,7 @@ pub fn device(kind: DeviceType) -> Box<dyn VirtioDevice> {
         DeviceType::Console => Box::new(Console::new(Box::new(Chatter))),
         DeviceType::Rng => Box::new(Rng::new(Box::new(SeededEntropy::new(1)))),
         DeviceType::Balloon => Box::new(Balloon::new(Box::new(InsideRam))),
+        DeviceType::Share => Box::new(Share::new(Box::new(Echo::default()), "fuzz")),
     }
 }
 

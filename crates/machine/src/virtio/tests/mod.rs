@@ -6,6 +6,7 @@ mod console;
 mod hostile;
 mod net;
 mod queue;
+mod share;
 mod threads;
 mod transport;
 
