@@ -241,6 +241,11 @@ impl Cpu {
         }
     }
 
+    /// Whether the real hart has an interrupt for the monitor.
+    pub fn is_interrupted(&self) -> bool {
+        csr::read!("mip") & (irq::MSI | irq::MTI | irq::MEI) != 0
+    }
+
     /// Does what the real hart's pending interrupts ask for.
     pub fn take_interrupts(&mut self, monitor: &Monitor) {
         let pending = csr::read!("mip");

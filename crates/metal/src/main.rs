@@ -32,9 +32,11 @@ mod pages;
 #[cfg(target_os = "none")]
 mod prompt;
 #[cfg(target_os = "none")]
-mod run_ahead;
+mod rewritten;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(target_os = "none")]
+mod stay;
 #[cfg(target_os = "none")]
 mod virtual_hart;
 

@@ -350,17 +350,17 @@ impl Monitor {
     pub fn show_exits(&self, guest: &Guest) {
         let mut exits = Exits::default();
         let mut retired = 0u64;
-        let mut ahead = 0u64;
+        let mut rewritten = 0u64;
         for hart in &guest.harts {
             // A hart that runs is counted up to its last slice: try again, or leave it out.
             if let Some(hart) = hart.try_lock() {
                 exits.add(&hart.exits);
                 retired = retired.wrapping_add(hart.hart.counts.retired);
-                ahead = ahead.wrapping_add(hart.ahead.instructions);
+                rewritten = rewritten.wrapping_add(hart.stay.instructions);
             }
         }
         self.console.say(format_args!(
-            "{}: {retired} instructions, {ahead} of them on the way to the next trap\n{exits}",
+            "{}: {retired} instructions, {rewritten} of them in rewritten code\n{exits}",
             guest.name()
         ));
     }

@@ -8,16 +8,21 @@ use alloc::boxed::Box;
 use ringer_hart::PAGE_SIZE;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::{Access, Translation};
-use ringer_shadow::Shadow;
+use ringer_shadow::{HostFence, Shadow};
+
+use crate::virtual_hart;
 
 /// Pages remembered, a power of two.
 const PAGES: usize = 64;
+/// Slots of roots, a power of two.
+const ROOTS: u64 = virtual_hart::ROOTS as u64;
+const _: () = assert!(ROOTS.is_power_of_two());
 
 #[derive(Clone, Copy, Default)]
 struct Page {
     /// The page's address, with the kind of access in the low bits.
     tag: u64,
-    /// In which state of the virtual hart this holds.
+    /// In which state this holds: the root, and what was forgotten before.
     state: u64,
     /// From its address to its offset in RAM.
     delta: u64,
@@ -33,15 +38,28 @@ impl Default for Pages {
     fn default() -> Self {
         Self {
             pages: (0..PAGES).map(|_| Cell::default()).collect(),
-            state: 1,
+            state: ROOTS,
         }
     }
 }
 
 impl Pages {
-    /// The virtual hart's conditions or its shadow have changed.
-    pub fn forget(&mut self) {
-        self.state += 1;
+    /// What the shadow asks of whoever remembers what its tables said, as it does of the real
+    /// hart. What a table gains needs nothing.
+    pub fn heed(&mut self, fence: HostFence) {
+        if fence != HostFence::None {
+            self.state += ROOTS;
+        }
+    }
+
+    /// The root in this slot is live now.
+    pub fn select(&mut self, slot: usize) {
+        self.state = self.state & !(ROOTS - 1) | slot as u64 & (ROOTS - 1);
+    }
+
+    /// Another number for another root, and if something was forgotten.
+    pub fn state(&self) -> u64 {
+        self.state
     }
 
     /// The table in front of `shadow`'s live root.

@@ -9,7 +9,7 @@ use ringer_hart::csr::mstatus;
 use ringer_hart::hart::Effects;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege, Ram};
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, Privilege, Ram};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 use ringer_shadow::{Outcome, Shadow};
@@ -22,7 +22,7 @@ use crate::hardware::passage::Trap;
 use crate::hardware::{csr, float};
 use crate::monitor::Monitor;
 use crate::pages::Pages;
-use crate::run_ahead::RunAhead;
+use crate::stay::{Back, Stay};
 
 /// Roots of shadow tables that a virtual hart keeps.
 pub const ROOTS: usize = 32;
@@ -65,8 +65,8 @@ pub struct VirtualHart {
     pub shadow: Shadow,
     /// What brought it back here.
     pub exits: Exits,
-    /// Where traps are close together.
-    pub ahead: RunAhead,
+    /// How long its privileged code stays in the monitor.
+    pub stay: Stay,
     /// The real hart that ran it last.
     cpu: Option<usize>,
     /// Whether the floating-point registers are in the real hart.
@@ -128,7 +128,7 @@ impl VirtualHart {
             activity: Activity::Running,
             shadow,
             exits: Exits::default(),
-            ahead: RunAhead::default(),
+            stay: Stay::default(),
             cpu: None,
             float_loaded: false,
             float_dirty: false,
@@ -199,6 +199,7 @@ impl VirtualHart {
         let id = self.hart.id;
         board.look_at_clock(id);
         self.left = None;
+        self.stay.forget();
         self.hart.effects |= Effects::CONTEXT | Effects::INTERRUPTS;
         // Another virtual hart may have run here meanwhile.
         self.mapped = None;
@@ -218,7 +219,9 @@ impl VirtualHart {
                 return Exit::Budget;
             }
             let exit = match self.root {
-                Mapping::Direct if self.ahead.goes_on() => self.run_ahead(board),
+                Mapping::Direct if self.stay.is_on() => {
+                    self.run_rewritten(monitor, guest, cpu, until)
+                }
                 Mapping::Direct => self.run_directly(monitor, guest, cpu, until),
                 Mapping::Stepped => self.run_stepped(monitor, board, until),
             };
@@ -232,6 +235,7 @@ impl VirtualHart {
         let effects = self.hart.take_effects();
         if effects.contains(Effects::FENCE_I) {
             csr::fence_i();
+            self.stay.doubt();
         }
         if effects.contains(Effects::FLUSH_TLB) {
             self.shadow.flush();
@@ -265,7 +269,9 @@ impl VirtualHart {
         if cpu.set_timer(monitor, deadline) {
             board.look_at_clock(hart.id);
         }
-        hart.take_interrupt(board);
+        if hart.take_interrupt(board) {
+            self.stay.begin(hart.pc, hart.mode.privilege);
+        }
         // Its change of context is heeded behind this.
         hart.effects.remove(Effects::CONTEXT);
     }
@@ -273,9 +279,10 @@ impl VirtualHart {
     /// Lets the real hart translate, and allow, as the virtual one does now.
     fn map(&mut self, guest: &Guest, cpu: &mut Cpu) {
         let hart = &self.hart;
-        self.pages.forget();
         self.root = match self.shadow.enter(hart, &*guest.board) {
             Some(root) => {
+                self.pages.heed(root.fence);
+                self.pages.select(root.slot);
                 cpu.set_root(self.number, root);
                 Mapping::Direct
             }
@@ -310,7 +317,8 @@ impl VirtualHart {
         }
         let counted = trap.left.wrapping_sub(trap.entered);
         let retired = counted.saturating_sub(cpu.passage_cost);
-        self.ahead.trapped(self.hart.pc);
+        let privileged = matches!(trap.cause, cause::ILLEGAL | cause::ECALL);
+        self.stay.trapped(retired, privileged);
         self.hart.counts.retired = self.hart.counts.retired.wrapping_add(retired);
         if trap.status & mstatus::FS == mstatus::FS {
             // The guest has written a register: its own status says so too.
@@ -343,7 +351,10 @@ impl VirtualHart {
             cause::ILLEGAL => self.instruction(board, cpu),
             cause::ECALL => {
                 self.exits.count(Why::Ecall);
-                (self.hart).step_with(board, &mut self.pages.before(&self.shadow))
+                let pc = self.hart.pc;
+                let exit = (self.hart).step_with(board, &mut self.pages.before(&self.shadow));
+                self.stay.begin(pc, self.hart.mode.privilege);
+                exit
             }
             other if other & cause::INTERRUPT != 0 => {
                 let why = match other & 0xff {
@@ -352,7 +363,6 @@ impl VirtualHart {
                     _ => Why::Device,
                 };
                 self.exits.count(why);
-                self.ahead.forget();
                 cpu.take_interrupts(monitor);
                 if why == Why::Timer {
                     board.look_at_clock(self.hart.id);
@@ -380,8 +390,7 @@ impl VirtualHart {
     ) -> Option<Exit> {
         match self.shadow.fault(&self.hart, board, GuestVirt(va), access) {
             Outcome::Filled(fence) => {
-                // To make room, others may have gone.
-                self.pages.forget();
+                self.pages.heed(fence);
                 self.exits.count(Why::Fill);
                 cpu.fence(self.number, fence);
                 None
@@ -390,6 +399,7 @@ impl VirtualHart {
                 let (faults, accesses) = (self.hart.counts.exceptions_total(), device(&self.hart));
                 let exit = self.step(board);
                 let why = if self.hart.counts.exceptions_total() != faults {
+                    self.stay.begin(self.hart.pc, self.hart.mode.privilege);
                     Why::Fault
                 } else if device(&self.hart) != accesses {
                     Why::Access
@@ -405,7 +415,10 @@ impl VirtualHart {
     /// An instruction that the real hart does not execute in U-mode. It is read from memory:
     /// `mtval` need not hold it (Privileged 3.1.16), and on QEMU 10 may hold another one.
     fn instruction(&mut self, board: &Board, cpu: &Cpu) -> Option<Exit> {
-        let Some(Decoded { insn, kind }) = self.fetch(board).copied() else {
+        let near = self.pages.before(&self.shadow);
+        let Some(Decoded { insn, kind }) =
+            fetch(self.hart.pc, board, &near, &mut self.decoded).copied()
+        else {
             self.exits.count(Why::Instruction);
             return self.step(board);
         };
@@ -421,23 +434,49 @@ impl VirtualHart {
         if floats {
             self.put_float_away();
         }
+        let pc = self.hart.pc;
         let mut cache = self.pages.before(&self.shadow);
-        self.hart.execute_at_pc(board, &mut cache, &insn)
-    }
-
-    /// The instruction at `pc`, if it lies where the real hart has just executed it.
-    fn fetch(&mut self, board: &Board) -> Option<&Decoded> {
-        let cache = self.pages.before(&self.shadow);
-        let bits = bits_at(self.hart.pc, board.ram(), |va| {
-            cache.find(Access::Fetch, va, 2)
-        })?;
-        self.decoded.get(bits)
+        let exit = self.hart.execute_at_pc(board, &mut cache, &insn);
+        if kind == Kind::Traps {
+            self.stay.begin(pc, self.hart.mode.privilege);
+        }
+        exit
     }
 
     /// One instruction, by the definition.
     fn step(&mut self, board: &Board) -> Option<Exit> {
         self.put_float_away();
         (self.hart).step_with(board, &mut self.pages.before(&self.shadow))
+    }
+
+    /// The guest's privileged code, in rewritten form and by the definition, as long as that is
+    /// better than to let the real hart have it.
+    fn run_rewritten(
+        &mut self,
+        monitor: &Monitor,
+        guest: &Guest,
+        cpu: &mut Cpu,
+        until: u64,
+    ) -> Option<Exit> {
+        let Self {
+            hart,
+            stay,
+            pages,
+            shadow,
+            decoded,
+            ..
+        } = self;
+        let board = &*guest.board;
+        let state = pages.state();
+        let mut near = pages.before(shadow);
+        let before = csr::read!("minstret");
+        let back = stay.go_on(hart, board, cpu, state, &mut near, decoded);
+        let took = csr::read!("minstret").wrapping_sub(before);
+        stay.settle(took, cpu.passage.frame().sites);
+        match back {
+            Back::Exit(exit) => exit,
+            Back::Trap(trap) => self.handle(monitor, guest, cpu, until, trap),
+        }
     }
 
     /// Single instructions, while loads and fetches go different ways.
@@ -453,52 +492,6 @@ impl VirtualHart {
         board.look_at_clock(self.hart.id);
         self.hart.effects |= Effects::INTERRUPTS;
         (monitor.platform.timer.now() >= until).then_some(Exit::Budget)
-    }
-
-    /// Instructions on the way to the next trap, which is close.
-    fn run_ahead(&mut self, board: &Board) -> Option<Exit> {
-        let Self {
-            hart,
-            ahead,
-            decoded,
-            pages,
-            shadow,
-            ..
-        } = self;
-        let lines = board.lines(hart.id);
-        let ram = board.ram();
-        let mut near = pages.before(shadow);
-        // The page of code, and what is to be added to its addresses.
-        let mut page = (1, 0);
-        loop {
-            let pc = hart.pc;
-            let bits = bits_at(pc, ram, |va| {
-                let start = va & !(PAGE_SIZE - 1);
-                if start != page.0 {
-                    page = (
-                        start,
-                        near.find(Access::Fetch, start, 1)?.wrapping_sub(start),
-                    );
-                }
-                Some(va.wrapping_add(page.1))
-            });
-            let known = bits.and_then(|bits| decoded.get(bits));
-            let Some(Decoded { insn, kind }) = known.filter(|known| known.kind != Kind::Float)
-            else {
-                ahead.forget();
-                return None;
-            };
-            if *kind == Kind::Traps {
-                ahead.met(pc);
-            }
-            let exit = hart.execute_at_pc(board, &mut near, insn);
-            if exit.is_some() || !hart.effects.is_empty() || lines.has_requests() {
-                return exit;
-            }
-            if !ahead.goes_on() {
-                return None;
-            }
-        }
     }
 
     /// Takes the floating-point registers out of the real hart.
@@ -528,9 +521,20 @@ fn allowed_cache_blocks(hart: &Hart) -> u64 {
         .sum()
 }
 
+/// The instruction at `pc`, if it lies where the real hart executes it.
+pub fn fetch<'a>(
+    pc: u64,
+    board: &Board,
+    near: &impl TranslationCache,
+    decoded: &'a mut Decoder,
+) -> Option<&'a Decoded> {
+    let bits = bits_at(pc, board.ram(), |va| near.find(Access::Fetch, va, 2))?;
+    decoded.get(bits)
+}
+
 /// The encoding of the instruction at `pc`, each parcel where `find` says.
 #[inline(always)]
-fn bits_at(pc: u64, ram: &Ram, mut find: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
+pub fn bits_at(pc: u64, ram: &Ram, mut find: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
     let mut parcel = |va| ram.load_at::<u16>(find(va)?);
     let low = parcel(pc)?;
     match ringer_isa::length(low) {

@@ -1,6 +1,7 @@
 //! The real machine underneath: the hart's own CSRs, entry and exit, and the few devices that
 //! the monitor drives itself. Everything with `unsafe` in this crate lives in this folder.
 
+pub mod code;
 pub mod csr;
 pub mod devices;
 pub mod float;

@@ -4,19 +4,12 @@ use core::cell::UnsafeCell;
 
 use ringer_hart::Hart;
 use ringer_isa::csr::mstatus;
+use ringer_metal::rewrite::{CLOSED, Frame};
 
+use super::code::Entry;
 use super::{csr, stack};
 
-/// What the way back needs. The layout is known to trap.s.
-#[repr(C)]
-#[derive(Default)]
-struct Frame {
-    stack: u64,
-    registers: u64,
-    shelter: u64,
-}
-
-/// One real hart's passage.
+/// One real hart's passage: the memory at its `mscratch` while a guest runs.
 #[derive(Default)]
 pub struct Passage(UnsafeCell<Frame>);
 
@@ -34,6 +27,8 @@ pub struct Trap {
     pub cause: u64,
     /// `mtval`.
     pub value: u64,
+    /// `mepc`: an address of the guest's, or of rewritten code.
+    pub pc: u64,
     /// `mstatus` as the guest left it.
     pub status: u64,
     /// `minstret` just before the guest came in.
@@ -55,24 +50,44 @@ impl Passage {
     // `measure` finds would not hold for guests.
     #[inline(never)]
     pub fn enter(&self, hart: &mut Hart, float: u64) -> Trap {
-        csr::write!("mepc", hart.pc);
         // MPP = U. Interrupts for the monitor are taken in U-mode whatever MIE says; `wfi`
         // traps at once (TW), and so do the supervisor's instructions in U-mode.
-        csr::write!("mstatus", mstatus::TW | float);
+        let trap = self.pass(hart, hart.pc, mstatus::TW | float);
+        hart.pc = trap.pc;
+        trap
+    }
+
+    /// Lets rewritten code run, from `entry` on, in M-mode, with `hart`'s registers. `satp` has
+    /// been set. `hart.pc` stays what it was.
+    pub fn enter_rewritten(&self, hart: &mut Hart, entry: Entry) -> Trap {
+        self.pass(hart, entry.address(), CLOSED)
+    }
+
+    #[inline(always)]
+    fn pass(&self, hart: &mut Hart, pc: u64, status: u64) -> Trap {
+        csr::write!("mepc", pc);
+        csr::write!("mstatus", status);
         let entered = csr::read!("minstret");
-        // SAFETY: the guest reaches only what its page tables map, and PMP keeps it out of the
-        // monitor. trap.s brings back every register that Rust wants preserved, and writes
-        // nothing but this frame and the hart's registers.
+        // SAFETY: in U-mode the guest reaches only what its page tables map, and PMP keeps it
+        // out of the monitor. Rewritten code computes, loads and stores as the guest would in
+        // U-mode, by MPRV, and else changes only the frame (the stretches' own tests show that).
+        // trap.s brings back every register that Rust wants preserved, and writes nothing but
+        // this frame and the hart's registers.
         unsafe { enter_guest(hart.x.as_mut_ptr(), self.0.get()) };
         let left = csr::read!("minstret");
-        hart.pc = csr::read!("mepc");
         Trap {
+            pc: csr::read!("mepc"),
             cause: csr::read!("mcause"),
             value: csr::read!("mtval"),
             status: csr::read!("mstatus"),
             entered,
             left,
         }
+    }
+
+    /// What rewritten code finds and leaves behind.
+    pub fn frame(&mut self) -> &mut Frame {
+        self.0.get_mut()
     }
 
     /// How many instructions of the way in and out are counted with the guest's own.

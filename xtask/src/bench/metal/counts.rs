@@ -139,7 +139,7 @@ mod tests {
     const CONSOLE: &str = "\
 count start            1            147323699\r
 count fork           20              5241600\r
-debian: 2014676378 instructions, 100955 of them on the way to the next trap
+debian: 2014676378 instructions, 100955 of them in rewritten code
         467646 exits
         315843 CSR, 858 instructions each
             309205 sstatus
