@@ -9,6 +9,7 @@ pub mod hart_state;
 pub mod images;
 pub mod loader;
 pub mod machine;
+pub mod share;
 pub mod virtqueues;
 
 /// A target, by name.
@@ -25,4 +26,5 @@ pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("bundle", bundle::run),
     ("images", images::run),
+    ("share", share::run),
 ];

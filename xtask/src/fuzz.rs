@@ -17,6 +17,7 @@ const TARGETS: &[&str] = &[
     "config",
     "bundle",
     "images",
+    "share",
 ];
 
 /// Options of `cargo xtask fuzz`.
