@@ -7,6 +7,7 @@ mod metal;
 mod plot;
 mod report;
 mod rows;
+mod share;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// guests on bare hardware; writes docs/METAL-BENCH.md.
     #[arg(long, conflicts_with_all = ["runs", "seconds", "engine", "interpret"])]
     metal: bool,
+    /// Measure a shared folder against QEMU's 9p instead; writes docs/SHARE-BENCH.md.
+    #[arg(long, conflicts_with_all = ["metal", "seconds", "engine", "interpret"])]
+    share: bool,
 }
 
 /// All that was measured.
@@ -68,6 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return metal::run(&sh, &arguments.only);
     }
     ensure!(arguments.runs > 0, "--runs must be at least 1");
+    if arguments.share {
+        return share::run(&sh, arguments.runs, &arguments.only);
+    }
     ensure!(
         arguments.seconds > 0.0 && arguments.seconds <= 3600.0,
         "--seconds must be more than 0 and at most 3600"

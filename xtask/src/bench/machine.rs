@@ -176,7 +176,7 @@ pub fn run(command: &mut Command, column: Column, job: &Job, limit: Duration) ->
 }
 
 /// A child that does not outlive its use.
-struct Process(Child);
+pub(super) struct Process(pub(super) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -249,7 +249,7 @@ fn watch(
 
 /// The lines of a machine's console with the time of each, read by a thread, so that waiting for
 /// one can end.
-fn read_lines(output: impl Read + Send + 'static) -> Receiver<(Instant, String)> {
+pub(super) fn read_lines(output: impl Read + Send + 'static) -> Receiver<(Instant, String)> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
