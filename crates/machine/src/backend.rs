@@ -63,6 +63,18 @@ pub trait ConsoleBackend: Send {
     fn read(&mut self, into: &mut [u8]) -> usize;
 }
 
+/// The host's end of a channel of bytes.
+pub trait PortBackend: Send {
+    /// Takes what the guest wrote, all of it.
+    fn write(&mut self, bytes: &[u8]);
+    /// Whether there is room for what the guest writes; without, it is held up.
+    fn has_room(&self) -> bool;
+    /// Gives bytes for the guest, as many as there are and fit; never waits.
+    fn read(&mut self, into: &mut [u8]) -> usize;
+    /// Whether all was read and nothing will follow.
+    fn is_at_end(&self) -> bool;
+}
+
 /// Random bytes.
 pub trait EntropyBackend: Send {
     /// Fills `into`.

@@ -20,6 +20,7 @@ use crate::aclint::Aclint;
 use crate::backend::ConsoleBackend;
 use crate::clock::Clock;
 use crate::device::{Device, IrqLine};
+use crate::generation::{Generation, Id};
 use crate::memory_map::{self, Span, VIRTIO_SLOTS, virtio_slot};
 use crate::plic::Plic;
 use crate::power::{PowerSwitch, Shutdown};
@@ -65,6 +66,7 @@ pub struct BoardBuilder {
     console: Box<dyn ConsoleBackend>,
     virtio: Vec<MakeDevice>,
     profile: Profile,
+    generation: Option<Id>,
 }
 
 impl BoardBuilder {
@@ -82,7 +84,14 @@ impl BoardBuilder {
             console,
             virtio: Vec::new(),
             profile: Profile::FULL,
+            generation: None,
         }
+    }
+
+    /// Gives the machine a generation id.
+    pub fn generation(mut self, id: Id) -> Self {
+        self.generation = Some(id);
+        self
     }
 
     /// Tells the guest that its harts have less than all of [`Profile::FULL`].
@@ -106,6 +115,7 @@ impl BoardBuilder {
             console,
             virtio,
             profile,
+            generation,
         } = self;
         if lines.is_empty() || lines.len() > memory_map::MAX_HARTS {
             return Err(BuildError::Harts(lines.len()));
@@ -138,6 +148,11 @@ impl BoardBuilder {
         );
         place(memory_map::PLIC, plic.clone());
         place(memory_map::UART, uart.clone());
+        let generation =
+            generation.map(|id| Arc::new(Generation::new(id, wire(memory_map::GENERATION_IRQ))));
+        if let Some(generation) = &generation {
+            place(memory_map::GENERATION, generation.clone());
+        }
         let occupied = virtio.len();
         for slot in occupied..VIRTIO_SLOTS {
             let empty = EmptySlot::new(&format!("virtio slot {slot}"));
@@ -166,6 +181,7 @@ impl BoardBuilder {
             uart,
             virtio_devices: occupied,
             profile,
+            generation,
             still: AtomicBool::new(false),
             polls: AtomicUsize::new(0),
         })
@@ -222,6 +238,7 @@ pub struct Board {
     uart: Arc<Uart>,
     virtio_devices: usize,
     profile: Profile,
+    generation: Option<Arc<Generation>>,
     /// Devices must not take anything up.
     still: AtomicBool,
     /// Polls that are under way.
@@ -271,6 +288,10 @@ impl Board {
     /// The switch by which guests end their run.
     pub fn power(&self) -> &Arc<PowerSwitch> {
         &self.power
+    }
+    /// The generation id, if the machine has one.
+    pub fn generation(&self) -> Option<&Generation> {
+        self.generation.as_deref()
     }
     /// Burns the reset vector into the boot ROM.
     pub fn set_handover(&self, handover: Handover) {

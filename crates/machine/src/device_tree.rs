@@ -84,7 +84,11 @@ pub fn device_tree(board: &Board, guest: &Guest<'_>) -> Result<Vec<u8>> {
             fdt.property_u32("#size-cells", 2)?;
             fdt.property_string("compatible", "simple-bus")?;
             fdt.property_null("ranges")?;
-            soc(fdt, harts, board.virtio_devices())
+            soc(fdt, harts, board.virtio_devices())?;
+            match board.generation() {
+                Some(_) => generation(fdt),
+                None => Ok(()),
+            }
         })
     })?;
     Ok(fdt.finish()?)
@@ -247,6 +251,14 @@ fn soc(fdt: &mut FdtWriter, harts: u32, virtio_devices: usize) -> Result {
     Ok(())
 }
 
+fn generation(fdt: &mut FdtWriter) -> Result {
+    node(fdt, &at("vmgenid", memory_map::GENERATION), |fdt| {
+        fdt.property_string("compatible", "microsoft,vmgenid")?;
+        reg(fdt, memory_map::GENERATION)?;
+        interrupt(fdt, memory_map::GENERATION_IRQ)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +272,8 @@ mod tests {
         let board = test_board(harts, |builder| {
             let device =
                 |name| -> crate::board::MakeDevice { Box::new(move |_, _| Arc::new(Named(name))) };
-            builder.virtio(device("virtio0")).virtio(device("virtio1"))
+            let builder = builder.virtio(device("virtio0")).virtio(device("virtio1"));
+            builder.generation([1; 16])
         });
         let guest = Guest {
             command_line: "console=ttyS0 quiet",
@@ -328,6 +341,7 @@ mod tests {
         for (path, irq) in [
             ("/soc/serial@10000000", 10),
             ("/soc/rtc@101000", 11),
+            ("/soc/vmgenid@103000", 12),
             ("/soc/virtio_mmio@10001000", 1),
             ("/soc/virtio_mmio@10002000", 2),
         ] {

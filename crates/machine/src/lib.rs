@@ -14,6 +14,7 @@ pub mod clock;
 pub(crate) mod conformance;
 pub mod device;
 pub mod device_tree;
+pub mod generation;
 pub mod lock;
 pub mod memory_map;
 pub mod plic;

@@ -39,6 +39,8 @@ pub const ROM: Span = Span::new(0x1000, 0xf000);
 pub const SYSCON: Span = Span::new(0x10_0000, 0x1000);
 /// The real-time clock.
 pub const RTC: Span = Span::new(0x10_1000, 0x1000);
+/// The generation id, which QEMU's board does not have.
+pub const GENERATION: Span = Span::new(0x10_3000, 0x1000);
 /// The ACLINT: software interrupts and timers of all harts.
 pub const ACLINT: Span = Span::new(0x200_0000, 0x1_0000);
 /// The PLIC. The size leaves room for two contexts of each of [`MAX_HARTS`].
@@ -61,6 +63,9 @@ pub const VIRTIO_IRQ: u32 = 1;
 pub const UART_IRQ: u32 = 10;
 /// PLIC input of the real-time clock.
 pub const RTC_IRQ: u32 = 11;
+
+/// PLIC input of the generation id.
+pub const GENERATION_IRQ: u32 = 12;
 
 /// The registers of virtio slot `slot`.
 pub const fn virtio_slot(slot: usize) -> Span {

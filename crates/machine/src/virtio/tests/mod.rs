@@ -5,6 +5,7 @@ mod blk;
 mod console;
 mod hostile;
 mod net;
+mod ports;
 mod queue;
 mod share;
 mod threads;
