@@ -167,6 +167,8 @@ fn initramfs(packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
         true,
     );
     archive.link("bin/sh", "busybox");
+    let agent = fs::read(root().join("guests/agent/ringer-agent"))?;
+    archive.file("bin/ringer-agent", &agent, true);
     archive.file("bench/bench", &fs::read(bench)?, true);
     let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
     let loaded = modules.in_order(MODULES)?;

@@ -11,6 +11,7 @@ use crate::config::DiskSpec;
 use crate::exit;
 use crate::image::{self, args::ImageCommand};
 use crate::size::Size;
+use crate::test_run::TestArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +26,8 @@ Examples:
   ringer run debian                          Debian, after `cargo xtask debian`
   ringer run debian --name web --detach      in the background; `ringer console web` attaches
   ringer ps                                  what runs; see also monitor, stats, wait, stop
+  ringer test -- uname -a                    a command in Debian, and its result
+  ringer save web; ringer clone web -n 8     a machine's state, and copies of it; see `snapshot`
   ringer bundle web.toml mail.toml -o machine.bundle
                                              several guests for the bare-metal monitor
   ringer metal run machine.bundle            the bare-metal monitor with these guests
@@ -117,6 +120,10 @@ pub enum Command {
     /// Run a guest
     #[command(after_help = RUN_EXAMPLES, after_long_help = long_help(RUN_EXAMPLES))]
     Run(Box<RunArgs>),
+    /// Run a command in a guest that is there in an instant, and take its exit status
+    Test(Box<TestArgs>),
+    /// Go on with a saved machine, given by its name or directory
+    Restore(Box<RestoreArgs>),
     /// Run the small guest that comes with Ringer, and watch the machine from inside
     Demo(Box<RunOptions>),
     /// Pack guests into one file for the bare-metal monitor
@@ -204,8 +211,8 @@ pub struct RunOptions {
     /// Save the machine here when stopped (SIGTERM, --timeout) or on the monitor's `save`
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-    /// Go on with a machine saved before
-    #[arg(long, value_name = "DIR")]
+    /// Go on with a machine saved before: a directory, or a name
+    #[arg(long, value_name = "SAVED")]
     pub restore: Option<PathBuf>,
     /// One thread and virtual time: two runs with the same input are the same
     #[arg(long)]
@@ -246,6 +253,16 @@ pub struct RunOptions {
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
+}
+
+/// Arguments of `ringer restore`.
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// Its name (see `ringer snapshot list`), or its directory
+    pub saved: PathBuf,
+    /// The rest of the machine's description.
+    #[command(flatten)]
+    pub options: RunOptions,
 }
 
 /// Arguments of `ringer bundle`.

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::{Args, Command, MetalCommand, MetalRunArgs, RunOptions};
+use crate::args::{Args, Command, MetalCommand, MetalRunArgs, RestoreArgs, RunArgs, RunOptions};
 use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, client, debian, demo, doctor, image, metal, run};
+use crate::{bundle, client, debian, demo, doctor, image, metal, run, test_run};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -26,6 +26,8 @@ pub fn main() -> ExitCode {
         None => start_demo(RunOptions::default()),
         Some(Command::Demo(options)) => start_demo(*options),
         Some(Command::Run(args)) => start(*args),
+        Some(Command::Restore(args)) => restore(*args),
+        Some(Command::Test(args)) => test_run::run(&args),
         Some(Command::Metal(MetalCommand::Run(args))) => start_metal(*args),
         Some(Command::Bundle(args)) => {
             return match bundle::run(&args) {
@@ -79,7 +81,7 @@ fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
     demo::run(options)
 }
 
-fn start(mut args: crate::args::RunArgs) -> Result<Outcome, Failure> {
+fn start(mut args: RunArgs) -> Result<Outcome, Failure> {
     match args.guest.as_deref() {
         None => {}
         Some("debian") => args.options = debian::options(args.options)?,
@@ -94,6 +96,16 @@ fn start(mut args: crate::args::RunArgs) -> Result<Outcome, Failure> {
         greet(ESCAPE_HELP);
     }
     run::run(config)
+}
+
+fn restore(args: RestoreArgs) -> Result<Outcome, Failure> {
+    start(RunArgs {
+        options: RunOptions {
+            restore: Some(args.saved),
+            ..args.options
+        },
+        ..RunArgs::default()
+    })
 }
 
 fn start_metal(args: MetalRunArgs) -> Result<Outcome, Failure> {
@@ -134,7 +146,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
     // The mistake may be in the subcommand's name, so what is not known counts as `run`.
     let word = std::env::args().nth(1).unwrap_or_default();
     let subcommand = match word.as_str() {
-        "bundle" | "image" | "ps" | "console" | "stop" | "stats" | "wait" | "monitor" => &word,
+        "bundle" | "image" | "ps" | "console" | "stop" | "stats" | "wait" | "monitor" | "test"
+        | "restore" | "save" | "clone" | "snapshot" => &word,
         "metal" => "metal run",
         _ => "run",
     };

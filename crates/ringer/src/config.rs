@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::agent::Task;
 use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
@@ -84,6 +85,10 @@ pub struct VmConfig {
     pub resets: Option<u64>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// It has a generation id. Machines that older versions have saved do not.
+    pub generation: bool,
+    /// It has channels to an agent in the guest, and this is what for.
+    pub agent: Option<Task>,
 }
 
 /// A disk as described by `--disk`.
@@ -207,6 +212,8 @@ impl VmConfig {
             semihosting: options.semihosting,
             resets: options.resets,
             timeout,
+            generation: true,
+            agent: None,
         })
     }
 }

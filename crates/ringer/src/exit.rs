@@ -50,6 +50,8 @@ pub enum Outcome {
     ResetLimit(u64),
     /// The operator stopped it.
     Stopped(&'static str),
+    /// A command that the agent in the guest ran ended with this status.
+    Command(u8),
     /// The machine was saved, to be resumed later.
     Saved(PathBuf),
     /// `--timeout` ran out.
@@ -67,6 +69,7 @@ impl Outcome {
             Self::Code(code) => u8::try_from(*code)
                 .unwrap_or(status::GUEST_MAX)
                 .min(status::GUEST_MAX),
+            Self::Command(status) => *status,
             Self::Crashed(_) => status::CRASH,
             Self::ResetLimit(_) => status::RESET_LIMIT,
             Self::Stopped(_) => status::STOPPED,
@@ -76,7 +79,10 @@ impl Outcome {
     }
     /// Whether it is worth a line on standard error.
     pub fn is_remarkable(&self) -> bool {
-        !matches!(self, Self::PoweredOff | Self::Code(0) | Self::Detached(_))
+        !matches!(
+            self,
+            Self::PoweredOff | Self::Code(0) | Self::Detached(_) | Self::Command(_)
+        )
     }
 }
 
@@ -86,6 +92,7 @@ impl fmt::Display for Outcome {
             Self::PoweredOff => write!(f, "the guest powered off"),
             Self::Code(0) => write!(f, "the guest's test program passed"),
             Self::Code(code) => write!(f, "the guest reported failure, code {code}"),
+            Self::Command(status) => write!(f, "the command ended with status {status}"),
             Self::Crashed(why) => write!(f, "the guest crashed: {why}"),
             Self::ResetLimit(limit) => write!(
                 f,

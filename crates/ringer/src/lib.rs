@@ -1,8 +1,10 @@
 //! The hosted monitor: everything around the machine that needs an operating system.
 
+pub mod agent;
 pub mod args;
 pub mod boot;
 pub mod bundle;
+pub mod bus_error;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -37,4 +39,5 @@ pub mod source_tree;
 pub mod state;
 pub mod stats;
 pub mod terminal;
+pub mod test_run;
 pub mod translator;

@@ -11,6 +11,7 @@ use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 use ringer_machine::memory_map::RAM_BASE;
 use ringer_machine::virtio::{Balloon, Blk, Net, Rng, Share, in_slot};
 
+use crate::agent::Agent;
 use crate::args::ConsoleKind;
 use crate::clock::{HostClock, Pausable};
 use crate::config::{DiskSpec, VmConfig};
@@ -30,6 +31,7 @@ mod seed {
     pub const DEVICE: u64 = 1;
     pub const NETWORK: u64 = 2;
     pub const BOOT: u64 = 3;
+    pub const GENERATION: u64 = 4;
 }
 
 /// The machine's time.
@@ -93,6 +95,8 @@ pub struct Machine {
     pub disks: Vec<OpenDisk>,
     /// What disks and network cards transfer, by name.
     pub io: Vec<(String, Arc<IoCounts>)>,
+    /// The channels to an agent in the guest.
+    pub agent: Option<Agent>,
     /// Where the harts' threads sleep; in a deterministic machine all are the same.
     pub parkers: Vec<Arc<Parker>>,
 }
@@ -124,6 +128,9 @@ impl Machine {
             _ => (terminal, Box::new(NoConsole) as Box<dyn ConsoleBackend>),
         };
         let mut builder = BoardBuilder::new(ram, lines, clock.shared(), serial);
+        if config.generation {
+            builder = builder.generation(random_generation(config.deterministic)?);
+        }
         let mut disks = Vec::new();
         let mut io = Vec::new();
         for (number, spec) in config.disks.iter().enumerate() {
@@ -164,6 +171,10 @@ impl Machine {
         builder = builder.virtio(in_slot("balloon".to_string(), Box::new(balloon)));
         let second = ringer_machine::virtio::Console::new(second);
         builder = builder.virtio(in_slot("console".to_string(), Box::new(second)));
+        let agent = config.agent.as_ref().map(|_| Agent::default());
+        if let Some(agent) = &agent {
+            builder = builder.virtio(in_slot("agent".to_string(), Box::new(agent.device())));
+        }
         let board = builder.build().map_err(Failure::monitor)?;
         Ok(Self {
             board: Arc::new(board),
@@ -173,6 +184,7 @@ impl Machine {
             taps,
             disks,
             io,
+            agent,
             parkers,
         })
     }
@@ -223,6 +235,15 @@ pub fn boot_seed(deterministic: bool) -> Result<[u8; 32], Failure> {
         .fill(&mut bytes)
         .map_err(Failure::monitor)?;
     Ok(bytes)
+}
+
+/// A generation id that no other machine has.
+pub fn random_generation(deterministic: bool) -> Result<[u8; 16], Failure> {
+    let mut id = [0; 16];
+    entropy(deterministic, seed::GENERATION)
+        .fill(&mut id)
+        .map_err(Failure::monitor)?;
+    Ok(id)
 }
 
 /// A locally administered address. Machines on one network must not share one, so it is random;

@@ -17,6 +17,7 @@ use ringer_machine::clock::TICKS_PER_SECOND;
 use ringer_machine::power::Shutdown;
 use ringer_machine::sbi::Sbi;
 
+use crate::agent::{News, Task};
 use crate::args::ConsoleKind;
 use crate::boot::BootFiles;
 use crate::config::VmConfig;
@@ -32,7 +33,7 @@ use crate::net;
 use crate::runner::{Activity, Engines, Gate, Seat, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
-use crate::snapshot::{Reader, Writer};
+use crate::snapshot::{self, Reader, Writer};
 use crate::state::{self, Origin};
 use crate::terminal::{self, Terminal};
 use confinement::Confinement;
@@ -58,6 +59,8 @@ pub enum Event {
     Quit(&'static str),
     /// Somebody asks something of the machine.
     Asked(Request),
+    /// The agent in the guest has news.
+    Agent(News),
 }
 
 /// Where the guest comes from.
@@ -74,7 +77,9 @@ pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
     let mut config = config;
     let (source, symbols) = match config.restore.clone() {
         Some(dir) => {
+            let dir = snapshot::find(&dir)?;
             let reader = Reader::open(&dir).map_err(Failure::monitor)?;
+            config.restore = Some(dir);
             let symbols = state::adopt(&mut config, reader.machine())?;
             (Source::Saved(reader), symbols)
         }
@@ -140,6 +145,9 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     signals::watch(events.clone())?;
     let terminal = connect_input(&vm, &config, events.clone())?;
     net::watch(vm.machine.taps.clone(), vm.machine.board.clone());
+    if let (Some(agent), Some(task)) = (&vm.machine.agent, &config.agent) {
+        agent.start(task, &vm.machine.board, &vm.events);
+    }
     let server =
         listener.and_then(|listener| control::serve(listener, &config, &vm.machine, events));
     confinement.of_calls()?;
@@ -366,7 +374,18 @@ impl Conductor {
     }
 
     fn handle(&mut self, event: Event) -> Result<Option<Outcome>, Failure> {
+        let runs_command = matches!(self.config.agent, Some(Task::Run(_)));
         Ok(match event {
+            Event::Shutdown(Shutdown::PowerOff | Shutdown::Reset) if runs_command => {
+                let why = "it went down before the command had ended".to_string();
+                Some(Outcome::Crashed(why))
+            }
+            Event::Agent(News::Ready) => match self.config.agent.clone() {
+                Some(Task::SaveWhenReady(dir)) => Some(self.save(&dir)?),
+                _ => None,
+            },
+            Event::Agent(News::Ended(status)) => Some(Outcome::Command(status)),
+            Event::Agent(News::NobodyListens) => Some(Outcome::Stopped("closed standard output")),
             Event::Shutdown(Shutdown::PowerOff) => Some(Outcome::PoweredOff),
             Event::Shutdown(Shutdown::Reset) if self.asked.is_some() => Some(Outcome::PoweredOff),
             Event::Shutdown(Shutdown::Reset) => self.reset()?,

@@ -1,11 +1,13 @@
 //! Signals to this process: asked to end, or stopped and continued by the shell.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use crate::bus_error;
 use crate::exit::Failure;
 use crate::run::Event;
 use crate::terminal;
@@ -14,6 +16,9 @@ use crate::terminal;
 pub fn watch(events: Sender<Event>) -> Result<(), Failure> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT]).map_err(Failure::monitor)?;
+    bus_error::watch()?;
+    // A file that may not grow any more is an error like a full disk, not the end.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(Failure::monitor)?;
     thread::spawn(move || {
         for signal in signals.forever() {
             match signal {

@@ -101,6 +101,15 @@ fn set(raw: bool) {
     saved.raw = raw;
 }
 
+/// Restores the terminal from a signal handler: without waiting for anything.
+pub fn restore_at_once() {
+    if let Ok(saved) = SAVED.try_lock()
+        && let Some(before) = &saved.before
+    {
+        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
+    }
+}
+
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

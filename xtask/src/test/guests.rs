@@ -197,8 +197,11 @@ fn start_of_line(case: &Case, run: &Run, bundle: Option<&PathBuf>) -> Vec<String
         (true, "interpret") => "translate",
         (true, _) => "interpret",
     };
-    let mut words = ["run", "--engine", engine].map(str::to_owned).to_vec();
-    if !run.arguments.iter().any(|a| a == "--restore") {
+    let mut words = [&run.command, "--engine", engine]
+        .map(str::to_owned)
+        .to_vec();
+    let saved = ["--restore", "--snapshot"];
+    if !run.arguments.iter().any(|a| saved.contains(&a.as_str())) {
         words.extend(["--harts".into(), case.harts.to_string()]);
     }
     words

@@ -51,7 +51,10 @@ pub struct Test {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Arguments after `ringer run`, or after `ringer metal run` and the bundle. `{images}`,
+    /// Ringer's command; not for the bare-metal monitor.
+    #[serde(default = "command_run")]
+    pub command: String,
+    /// Arguments after that, or after `ringer metal run` and the bundle. `{images}`,
     /// `{debian}`, `{firmware}`, `{monitor}` and `{own}` (the test's own folder) are filled in, as
     /// they are in guests' descriptions; `{harts}` is the number of harts.
     #[serde(default)]
@@ -105,6 +108,9 @@ fn all_engines() -> Vec<String> {
 }
 fn all_hosts() -> Vec<String> {
     vec!["ringer".into(), QEMU.into()]
+}
+fn command_run() -> String {
+    "run".to_string()
 }
 fn one_hart() -> Vec<usize> {
     vec![1]

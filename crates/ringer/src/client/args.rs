@@ -54,6 +54,23 @@ Example:
 A guest is ready once it has written a text to its console: `login:`, or what --ready says when it
 is started. The same is answered by GET /healthz on its control socket.";
 
+const SAVE_EXAMPLES: &str = "\
+Examples:
+  ringer save web                            as `web`
+  ringer save web before-upgrade             under another name
+  ringer save web /backup/web                to a directory; the machine needs --no-sandbox for it,
+                                             or --save in the same folder
+
+The machine stands still meanwhile. Saving it again writes only what has changed since.
+`ringer restore NAME` goes on with it; docs/SNAPSHOTS.md says what is saved and what is not.";
+
+const CLONE_EXAMPLES: &str = "\
+Examples:
+  ringer clone web -n 8                      starts web-1 to web-8 in the background
+  ringer clone before-upgrade -n 2 --name old -- --timeout 600
+
+Copies share the memory that none of them writes to. Their disks must be overlays or read-only.";
+
 const MONITOR_KEYS: &str = "\
 Keys: q quits; arrow up and down, or j and k, scroll the counters; p pauses and resumes the machine.";
 
@@ -82,6 +99,64 @@ pub enum ClientCommand {
     /// Watch a machine: harts, exits by cause, memory, input and output
     #[command(after_help = with_status(MONITOR_KEYS, STATUS))]
     Monitor(MonitorArgs),
+    /// Save a machine that runs; it runs on
+    #[command(after_help = with_status(SAVE_EXAMPLES, STATUS))]
+    Save(SaveArgs),
+    /// Start copies of a machine that runs or is saved
+    #[command(after_help = with_status(CLONE_EXAMPLES, STATUS))]
+    Clone(CloneArgs),
+    /// List, show, check and remove saved machines
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+}
+
+/// Arguments of `ringer save`.
+#[derive(Debug, clap::Args)]
+pub struct SaveArgs {
+    /// The machine
+    pub machine: String,
+    /// The name to save it under, or a directory's path with a '/' [default: the machine's name]
+    pub name: Option<String>,
+}
+
+/// Arguments of `ringer clone`.
+#[derive(Debug, clap::Args)]
+pub struct CloneArgs {
+    /// The machine that runs, or else the name or directory of a saved one
+    pub machine: String,
+    /// How many copies
+    #[arg(short, long, default_value_t = 1)]
+    pub number: u32,
+    /// What the copies are called, with a number behind it [default: the machine's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Further options of `ringer run` for the copies
+    #[arg(last = true, value_name = "OPTIONS")]
+    pub further: Vec<String>,
+}
+
+/// What `ringer snapshot` does.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// List the saved machines that have names
+    List,
+    /// Say what a saved machine is
+    Show {
+        /// Its name or directory
+        name: String,
+    },
+    /// Read all of saved machines, and compare it with their checksums
+    Verify {
+        /// Their names or directories
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove saved machines; those that go on from them run on
+    Remove {
+        /// Their names or directories
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// Arguments of `ringer ps`.

@@ -6,6 +6,7 @@ mod console;
 mod list;
 mod monitor;
 mod peer;
+mod saved;
 mod simple;
 
 pub use args::ClientCommand;
@@ -23,6 +24,9 @@ pub fn run(command: ClientCommand) -> Result<u8, Failure> {
         ClientCommand::Stats(args) => simple::stats(&folder, &args),
         ClientCommand::Wait(args) => simple::wait(&folder, &args),
         ClientCommand::Monitor(args) => monitor::run(&folder, &args),
+        ClientCommand::Save(args) => saved::save(&folder, &args),
+        ClientCommand::Clone(args) => saved::clone(&folder, &args),
+        ClientCommand::Snapshot(command) => saved::snapshot(&command),
     }
 }
 

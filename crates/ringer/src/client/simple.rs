@@ -24,7 +24,8 @@ pub fn runtime() -> Result<Runtime, Failure> {
         .map_err(Failure::monitor)
 }
 
-fn fail(name: &str, error: PeerError) -> Failure {
+/// What a machine's refusal comes to.
+pub fn fail(name: &str, error: PeerError) -> Failure {
     Failure::monitor(format_args!("{name}: {error}"))
 }
 

@@ -28,6 +28,12 @@ pub struct Description {
     pub semihosting: bool,
     /// The monitor answers SBI calls: the machine was booted without firmware.
     pub sbi: bool,
+    /// There is a generation id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generation: bool,
+    /// There are channels to an agent in the guest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
     /// How many network cards there are.
     pub nets: usize,
     /// HTIF's `tohost`.

@@ -6,6 +6,7 @@ mod layer;
 mod manifest;
 mod pages;
 mod reader;
+mod shelf;
 mod stamps;
 mod writer;
 
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 pub use layer::{LayerWriter, Segment, resolve};
 pub use manifest::{Description, SavedDisk, SavedShare};
 pub use pages::PAGE;
-pub use reader::Reader;
-pub use writer::Writer;
+pub use reader::{Reader, Trust, manifest};
+pub use shelf::{Shelf, find};
+pub use writer::{Writer, remove};
 
 /// Why a machine could not be saved or resumed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,14 @@ pub enum SnapshotError {
         /// The file or directory.
         path: PathBuf,
         /// What the system says.
+        reason: String,
+    },
+    /// A saved machine cannot be removed.
+    #[error("cannot remove {}: {reason}", path.display())]
+    Unremovable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
         reason: String,
     },
     /// The directory is not a saved machine, or cannot be read.

@@ -44,27 +44,9 @@ impl Reader {
     }
     /// Opens a saved machine and checks its files, all of them or those that need it.
     pub fn open_trusting(dir: &Path, trust: Trust) -> Result<Self, SnapshotError> {
-        let unreadable = |reason: String| SnapshotError::Unreadable {
-            path: dir.to_path_buf(),
-            reason,
-        };
-        if !dir.exists() {
-            return Err(unreadable("there is no such directory".to_string()));
-        }
-        let path = dir.join(MANIFEST);
-        if !path.is_file() {
-            return Err(unreadable(format!(
-                "it is no saved machine: there is no {MANIFEST} in it"
-            )));
-        }
-        let text = loader::read_text(&path).map_err(|error| unreadable(error.to_string()))?;
-        let manifest = Manifest::from_text(&text).map_err(|reason| SnapshotError::Damaged {
-            path: dir.to_path_buf(),
-            reason,
-        })?;
         let mut reader = Self {
             dir: dir.to_path_buf(),
-            manifest,
+            manifest: manifest(dir)?,
             parts: BTreeMap::new(),
             layers: Vec::new(),
         };
@@ -214,6 +196,28 @@ impl Reader {
         pages::read(BufReader::with_capacity(1 << 20, whole), take)
             .map_err(|reason| self.damaged(format_args!("{name}: {reason}")))
     }
+}
+
+/// What a saved machine says of itself; nothing else of it is looked at.
+pub fn manifest(dir: &Path) -> Result<Manifest, SnapshotError> {
+    let unreadable = |reason: String| SnapshotError::Unreadable {
+        path: dir.to_path_buf(),
+        reason,
+    };
+    if !dir.exists() {
+        return Err(unreadable("there is no such directory".to_string()));
+    }
+    let path = dir.join(MANIFEST);
+    if !path.is_file() {
+        return Err(unreadable(format!(
+            "it is no saved machine: there is no {MANIFEST} in it"
+        )));
+    }
+    let text = loader::read_text(&path).map_err(|error| unreadable(error.to_string()))?;
+    Manifest::from_text(&text).map_err(|reason| SnapshotError::Damaged {
+        path: dir.to_path_buf(),
+        reason,
+    })
 }
 
 /// A file from its start on, whatever others read from it meanwhile.

@@ -1,6 +1,5 @@
 //! Saved machines, whole and damaged.
 
-use super::reader::Trust;
 use super::*;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -269,6 +269,29 @@ fn is_replaceable(target: &Path) -> bool {
     }
 }
 
+/// Removes a saved machine. Those that go on from it do not need it any more.
+pub fn remove(dir: &Path) -> Result<(), SnapshotError> {
+    let failed = |error: io::Error| SnapshotError::Unremovable {
+        path: dir.to_path_buf(),
+        reason: error.to_string(),
+    };
+    let attempt = || {
+        if !dir.join(MANIFEST).is_file() {
+            return Err(io::Error::other("it is no saved machine"));
+        }
+        for entry in fs::read_dir(dir)? {
+            if !entry?.file_type()?.is_file() {
+                return Err(io::Error::other("there is something else in it"));
+            }
+        }
+        // First its name: what is removed in part must not be taken for damaged.
+        let removed = beside(dir, "partial").map_err(io::Error::other)?;
+        fs::rename(dir, &removed)?;
+        fs::remove_dir_all(&removed)
+    };
+    attempt().map_err(failed)
+}
+
 /// A name in the same directory, so that renaming is one step.
 fn beside(target: &Path, what: &str) -> Result<PathBuf, SnapshotError> {
     let Some(name) = target.file_name() else {

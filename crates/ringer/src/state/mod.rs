@@ -8,15 +8,17 @@ use std::path::Path;
 use ringer_hart::persist::Persist;
 use ringer_hart::{Bus, Hart};
 
+use crate::agent::Task;
 use crate::boot::BootFiles;
 use crate::config::{DEFAULT_MIPS, DiskSpec, VmConfig};
 use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
+use crate::machine::{MachineClock, random_generation};
 use crate::runner::{Activity, Seat, Vm, sit};
 use crate::sandbox::Needs;
 use crate::share;
-use crate::snapshot::{Description, Reader, SavedDisk, Writer};
+use crate::snapshot::{Description, Reader, SavedDisk, Shelf, Writer};
 
 /// Names of the parts.
 mod part {
@@ -49,6 +51,15 @@ pub fn needs(config: &VmConfig, needs: &mut Needs) {
     }
     if let Some(dir) = &config.restore {
         needs.read(dir);
+    }
+    if let Some(Task::SaveWhenReady(dir)) = &config.agent {
+        needs.change(dir.parent().unwrap_or(dir));
+    }
+    // Who can ask for a machine to be saved can give it a name.
+    if config.control
+        && let Ok(shelf) = Shelf::open()
+    {
+        needs.change(shelf.dir());
     }
 }
 
@@ -156,6 +167,8 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         mips: (config.mips != DEFAULT_MIPS).then_some(config.mips),
         semihosting: config.semihosting,
         sbi: vm.sbi.is_some(),
+        generation: config.generation,
+        agent: config.agent.is_some(),
         nets: config.nets.len(),
         ready: vm.machine.console.history().is_ready(),
         tohost: symbols.tohost,
@@ -177,6 +190,14 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
     config.deterministic = saved.deterministic;
     config.mips = crate::config::check_mips(saved.mips)?;
     config.semihosting = saved.semihosting;
+    config.generation = saved.generation;
+    if saved.agent {
+        config.agent.get_or_insert(Task::None);
+    } else if config.agent.take().is_some() {
+        return Err(Failure::usage(
+            "the saved machine has no channels to an agent; `ringer test` makes one that has, with --image",
+        ));
+    }
     if config.disks.is_empty() {
         config.disks = saved
             .disks
@@ -259,6 +280,10 @@ pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
         let bytes = reader.part(&part::hart(number)).map_err(Failure::monitor)?;
         restore_hart(&mut sit(seat), number, &bytes)
             .map_err(|reason| Failure::monitor(reader.damaged(reason)))?;
+    }
+    // Others may go on from the same state. A run that is to repeat must not see a difference.
+    if let (Some(generation), MachineClock::Host(_)) = (board.generation(), &vm.machine.clock) {
+        generation.begin(random_generation(false)?);
     }
     Ok(())
 }

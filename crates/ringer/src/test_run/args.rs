@@ -1,0 +1,59 @@
+//! Arguments of `ringer test`.
+
+use std::path::PathBuf;
+
+use crate::args::EngineKind;
+use crate::size::Size;
+
+/// What `--help` says at the end.
+pub const HELP: &str = "\
+Examples:
+  ringer test -- uname -m
+  ringer test -- 'cat /proc/cpuinfo | grep isa'
+  tar c tests | ringer test -- 'tar x && ./tests/all'
+
+The first use starts the image and saves it when it is ready, which takes seconds; later uses go on
+from there. The command's
+output and exit status are this command's; its standard input is this one's, unless that is a
+terminal. One word is a line for the guest's shell, several are a command and its arguments.
+All that the guest wrote is gone afterwards.
+
+Exit status: the command's own (127: there is no such command).
+If there is a line that begins with `ringer:`, the status is Ringer's own: 2 the command line makes
+no sense, 100 Ringer could not do its work, 103 the guest went down before the command ended,
+104 stopped by a signal, 124 --timeout ran out.";
+
+/// Arguments of `ringer test`.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = HELP)]
+pub struct TestArgs {
+    /// The guest: debian
+    #[arg(long, value_name = "IMAGE", default_value = "debian")]
+    pub image: String,
+    /// A machine that `ringer test` or `ringer save` has saved, by name or path, with an agent in
+    /// its guest
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["harts", "memory", "fresh"])]
+    pub snapshot: Option<String>,
+    /// Number of harts (CPUs), 1 to 8 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub harts: Option<u64>,
+    /// RAM of the guest [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// How instructions are executed [default: as in `ringer run`]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineKind>,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<f64>,
+    /// Start the image and save it again
+    #[arg(long)]
+    pub fresh: bool,
+    /// Only start the image and save it here: the process that does so can do nothing else
+    /// afterwards
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub make: Option<PathBuf>,
+    /// The command
+    #[arg(last = true, required_unless_present = "make")]
+    pub command: Vec<String>,
+}
