@@ -26,7 +26,7 @@ Examples:
   ringer run debian                          Debian, after `cargo xtask debian`
   ringer run debian --name web --detach      in the background; `ringer console web` attaches
   ringer ps                                  what runs; see also monitor, stats, wait, stop
-  ringer test -- uname -a                    a command in Debian, and its result
+  ringer test --share . -- make check        a command in Debian, with this folder, and its result
   ringer save web; ringer clone web -n 8     a machine's state, and copies of it; see `snapshot`
   ringer bundle web.toml mail.toml -o machine.bundle
                                              several guests for the bare-metal monitor

@@ -232,5 +232,8 @@ fn show(saved: &Reader) -> String {
         };
         text += &format!("disk {}, {}: {kept}\n", disk.path.display(), Size(disk.len));
     }
+    for share in &machine.shares {
+        text += &format!("share {} from {}\n", share.tag, share.path.display());
+    }
     text
 }

@@ -9,16 +9,17 @@ use crate::size::Size;
 pub const HELP: &str = "\
 Examples:
   ringer test -- uname -m
-  ringer test -- 'cat /proc/cpuinfo | grep isa'
+  ringer test --share . -- make check
+  ringer test --share src,ro -- 'cd lib && ./run-tests > /tmp/log; tail /tmp/log'
   tar c tests | ringer test -- 'tar x && ./tests/all'
 
 The first use starts the image and saves it when it is ready, which takes seconds; later uses go on
-from there. The command's
+from there. The folder is mounted in the guest, at /work, where the command starts. The command's
 output and exit status are this command's; its standard input is this one's, unless that is a
 terminal. One word is a line for the guest's shell, several are a command and its arguments.
-All that the guest wrote is gone afterwards.
+All that the guest wrote elsewhere than in the folder is gone afterwards.
 
-Exit status: the command's own (127: there is no such command).
+Exit status: the command's own (127: there is no such command; 125: the folder cannot be mounted).
 If there is a line that begins with `ringer:`, the status is Ringer's own: 2 the command line makes
 no sense, 100 Ringer could not do its work, 103 the guest went down before the command ended,
 104 stopped by a signal, 124 --timeout ran out.";
@@ -34,6 +35,9 @@ pub struct TestArgs {
     /// its guest
     #[arg(long, value_name = "NAME", conflicts_with_all = ["harts", "memory", "fresh"])]
     pub snapshot: Option<String>,
+    /// Folder that the command works in; `ro` lets it only read
+    #[arg(long, value_name = "DIR[,ro]")]
+    pub share: Option<String>,
     /// Number of harts (CPUs), 1 to 8 [default: 1]
     #[arg(long, value_name = "N")]
     pub harts: Option<u64>,

@@ -26,6 +26,9 @@ use crate::snapshot::{self, Shelf};
 
 /// How long a guest may take to its agent.
 const BOOT: Duration = Duration::from_secs(600);
+/// The folder's tag, and where the guest has it.
+const TAG: &str = "ringer.work";
+const WORK: &str = "/work";
 
 /// Runs the command.
 pub fn run(args: &TestArgs) -> Result<Outcome, Failure> {
@@ -36,8 +39,10 @@ pub fn run(args: &TestArgs) -> Result<Outcome, Failure> {
         Some(name) => snapshot::find(Path::new(name))?,
         None => prepared(args)?,
     };
+    let share = args.share.as_deref().map(folder).transpose()?;
     let mut config = VmConfig::from_options(RunOptions {
         restore: Some(saved),
+        share: share.into_iter().collect(),
         console: Some(ConsoleKind::None),
         engine: args.engine,
         timeout: args.timeout,
@@ -55,11 +60,30 @@ fn script(args: &TestArgs) -> String {
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
         script += &format!("date -s @{} >/dev/null 2>&1\n", now.as_secs());
     }
+    if args.share.is_some() {
+        script += &format!(
+            "mkdir -p {WORK} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 {TAG} {WORK} && cd {WORK} || exit 125\n"
+        );
+    }
     match args.command.as_slice() {
         [line] => script += line,
         words => script += &format!("exec {}", quote(words)),
     }
     script
+}
+
+/// `--share`'s folder as `ringer run` has it.
+fn folder(text: &str) -> Result<String, Failure> {
+    let (path, read_only) = match text.strip_suffix(",ro") {
+        Some(path) => (path, ",ro"),
+        None => (text, ""),
+    };
+    if !Path::new(path).is_dir() {
+        return Err(Failure::usage(format_args!(
+            "--share {path}: there is no such folder"
+        )));
+    }
+    Ok(format!("{path}:{TAG}{read_only}"))
 }
 
 /// The image as `ringer run` has it.
@@ -161,10 +185,15 @@ fn have_made(args: &TestArgs, place: &Path) -> Result<(), Failure> {
 
 /// Boots the image until its agent is ready, and saves it to `place`.
 fn make(options: RunOptions, place: &Path) -> Result<Outcome, Failure> {
+    // In place of the folder, which is another one at every run.
+    let empty = place.with_file_name(".empty");
+    fs::create_dir_all(&empty)
+        .map_err(|error| Failure::monitor(format_args!("{}: {error}", empty.display())))?;
     let mut config = VmConfig::from_options(RunOptions {
         console: Some(ConsoleKind::None),
         timeout: Some(BOOT.as_secs_f64()),
         no_control: true,
+        share: vec![format!("{}:{TAG}", empty.display())],
         ..options
     })?;
     config.agent = Some(Task::SaveWhenReady(place.to_path_buf()));
@@ -212,9 +241,10 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn args(command: &[&str]) -> TestArgs {
+    fn args(command: &[&str], share: Option<&str>) -> TestArgs {
         TestArgs {
             command: command.iter().map(|word| word.to_string()).collect(),
+            share: share.map(str::to_string),
             ..TestArgs::default()
         }
     }
@@ -222,12 +252,16 @@ mod tests {
     #[test]
     fn one_word_is_a_line_for_the_shell_and_several_are_a_command() {
         let end = |args: &TestArgs| script(args).lines().last().unwrap().to_string();
-        assert_eq!(end(&args(&["a && b"])), "a && b");
-        assert_eq!(end(&args(&["a", "&&", "b c"])), "exec 'a' '&&' 'b c'");
+        assert_eq!(end(&args(&["a && b"], None)), "a && b");
+        assert_eq!(end(&args(&["a", "&&", "b c"], None)), "exec 'a' '&&' 'b c'");
+        assert!(script(&args(&["a"], Some("."))).contains("mount -t 9p"));
+        assert!(!script(&args(&["a"], None)).contains("mount"));
     }
 
     #[test]
-    fn other_machines_have_other_names() {
+    fn folders_are_checked_and_other_machines_have_other_names() {
+        assert_eq!(folder(".,ro").unwrap(), format!(".:{TAG},ro"));
+        assert!(folder("/no/such/folder").is_err());
         let one = RunOptions::default();
         let two = RunOptions {
             harts: Some(2),
