@@ -3,9 +3,11 @@
 
 mod blocks;
 mod tlb;
+mod watched;
 
 pub use blocks::BlockCounts;
 pub use tlb::TlbCounts;
+pub use watched::{Slice, Watcher};
 
 use blocks::{Blocks, Predecoded};
 use tlb::Tlb;
@@ -67,7 +69,8 @@ impl Interpreter {
         (self.tlb.counts(), self.blocks.counts())
     }
 
-    fn act_on_effects<B: Bus + ?Sized>(&mut self, hart: &mut Hart, bus: &B) {
+    /// True if an interrupt was taken.
+    fn act_on_effects<B: Bus + ?Sized>(&mut self, hart: &mut Hart, bus: &B) -> bool {
         let effects = hart.take_effects();
         if effects.contains(Effects::FENCE_I) {
             self.blocks.fence_i();
@@ -79,14 +82,14 @@ impl Interpreter {
             self.tlb.fence(hart.fence);
             self.blocks.forget_addresses();
         }
-        if effects.intersects(Effects::INTERRUPTS | Effects::DEVICE) {
-            hart.take_interrupt(bus);
-        }
+        let look = effects.intersects(Effects::INTERRUPTS | Effects::DEVICE);
+        let interrupted = look && hart.take_interrupt(bus);
         // After a fence the contexts have new names; after an interrupt they have changed.
         if self.tlb.enter(&hart.fetch_context(), &hart.data_context()) {
             self.blocks.forget_addresses();
         }
         hart.effects.remove(Effects::CONTEXT);
+        interrupted
     }
 
     /// Executes the block at `pc`, or as much of it as is `left`.

@@ -44,6 +44,7 @@ Examples:
       mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 work /mnt
   ringer run --bios opensbi.bin --kernel u-boot.bin
   ringer run --bios test.elf --signature out.sig --timeout 60
+  ringer run --kernel Image --gdb --gdb-wait  for gdb: target remote :1234
   ringer run --config vm.toml --harts 8      command-line options win over the file's
 
 A configuration file has the same names:
@@ -221,6 +222,18 @@ pub struct RunOptions {
     /// multiple of 10) [default: 100]
     #[arg(long, value_name = "MILLIONS")]
     pub mips: Option<u64>,
+    /// Let gdb look into the guest and stop it [default address: tcp:127.0.0.1:1234]
+    #[arg(
+        long,
+        value_name = "tcp:HOST:PORT|unix:PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "tcp:127.0.0.1:1234"
+    )]
+    pub gdb: Option<String>,
+    /// With --gdb: the guest does not start before gdb lets it run
+    #[arg(long)]
+    pub gdb_wait: bool,
     /// Print counts of instructions, traps, exits and interrupts at the end
     #[arg(long)]
     pub stats: bool,
@@ -401,6 +414,8 @@ impl RunOptions {
             restore: self.restore.or(file.restore),
             deterministic: self.deterministic || file.deterministic,
             mips: self.mips.or(file.mips),
+            gdb: self.gdb.or(file.gdb),
+            gdb_wait: self.gdb_wait || file.gdb_wait,
             stats: self.stats || file.stats,
             signature: self.signature.or(file.signature),
             semihosting: self.semihosting || file.semihosting,

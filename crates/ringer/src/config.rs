@@ -10,6 +10,7 @@ use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
 use crate::share::ShareSpec;
+use crate::gdb;
 use crate::size::Size;
 
 /// The most harts a machine can have: the interrupt controller has contexts for eight.
@@ -75,6 +76,10 @@ pub struct VmConfig {
     pub deterministic: bool,
     /// Million instructions in a second of virtual time.
     pub mips: u64,
+    /// Where gdb finds the guest.
+    pub gdb: Option<gdb::Address>,
+    /// The guest waits for gdb.
+    pub gdb_wait: bool,
     /// Print counters at the end.
     pub stats: bool,
     /// Where to write the signature.
@@ -178,6 +183,11 @@ impl VmConfig {
             ));
         }
         let mips = check_mips(options.mips)?;
+        let gdb = options.gdb.as_deref().map(gdb::Address::parse);
+        let gdb = gdb.transpose()?;
+        if options.gdb_wait && gdb.is_none() {
+            return Err(Failure::usage("--gdb-wait waits for gdb: give --gdb, too"));
+        }
         // A bare program may use one as well: the bare-metal monitor finds its guests there.
         if options.initrd.is_some() && options.restore.is_some() {
             return Err(Failure::usage(
@@ -207,6 +217,8 @@ impl VmConfig {
             restore: options.restore,
             deterministic: options.deterministic,
             mips,
+            gdb,
+            gdb_wait: options.gdb_wait,
             stats: options.stats,
             signature: options.signature,
             semihosting: options.semihosting,

@@ -7,10 +7,10 @@ use ringer_isa::{decode, length};
 
 use crate::control::action::MOST;
 use crate::control::answer::{
-    Answer, HartActivity, HartState, MemoryWord, Refused, Register, Registers, Walk, WalkStep,
+    Answer, HartState, MemoryWord, Refused, Register, Registers, Walk, WalkStep,
 };
 use crate::control::{Reply, Word};
-use crate::runner::{Activity, HartMemory, Seat, Vm, sit};
+use crate::runner::{HartMemory, Seat, Vm, sit};
 use crate::semihosting::GuestMemory;
 use crate::translator::listing;
 
@@ -47,11 +47,7 @@ pub fn harts(vm: &Vm) -> Reply {
             mode: seat.hart.mode.name().to_string(),
             pc: Word(seat.hart.pc),
             instructions: seat.hart.counts.retired,
-            activity: match seat.activity {
-                Activity::Running => HartActivity::Running,
-                Activity::Waiting => HartActivity::Waiting,
-                Activity::Stopped => HartActivity::Stopped,
-            },
+            activity: seat.activity.into(),
         }
     });
     Ok(Answer::Harts {

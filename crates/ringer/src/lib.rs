@@ -17,6 +17,7 @@ pub mod disk;
 pub mod doctor;
 pub mod entropy;
 pub mod exit;
+pub mod gdb;
 pub mod htif;
 pub mod image;
 pub mod input;

@@ -25,12 +25,13 @@ use crate::control::answer::{Answer, Refused};
 use crate::control::background::{self, Background};
 use crate::control::{self, ReplyTo, Request};
 use crate::exit::{Failure, Outcome};
+use crate::gdb;
 use crate::htif::{self, Htif};
 use crate::input::{self, Keyboard};
 use crate::loader::{Payload, Symbols};
 use crate::machine::{Machine, console_backend};
 use crate::net;
-use crate::runner::{Activity, Engines, Gate, Seat, Threads, Vm};
+use crate::runner::{Activity, Debugged, Engines, Gate, Seat, Stops, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
 use crate::snapshot::{self, Reader, Writer};
@@ -133,6 +134,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         saved,
         tracked: true,
     };
+    let debugger = config.gdb.as_ref().map(gdb::Door::open).transpose()?;
     let signature = open_signature(&config)?;
     let background = match &place {
         Some(place) if config.detached => Some(Background::new(place)?),
@@ -151,6 +153,7 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     let server =
         listener.and_then(|listener| control::serve(listener, &config, &vm.machine, events));
     confinement.of_calls()?;
+    let debugger = debugger.map(|door| door.serve(Arc::clone(&vm), config.gdb_wait));
     let deadline = config.timeout.map(|timeout| Instant::now() + timeout);
     let mut conductor = Conductor {
         threads: Threads::start(Arc::clone(&vm)),
@@ -173,6 +176,12 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     let outcome = conductor.until_the_end(&inbox);
     let stopped = conductor.threads.pause();
     vm.machine.console.close();
+    if let Some(debugger) = debugger {
+        debugger.finish(match &outcome {
+            Ok(outcome) => outcome.status(),
+            Err(failure) => failure.status(),
+        });
+    }
     drop(terminal);
     let written = vm.machine.write_back_disks();
     drop(server);
@@ -237,13 +246,10 @@ fn assemble(
         config.deterministic,
     );
     let (engines, of_harts) = Engines::choose(config.engine, config.harts)?;
-    let seats = of_harts.into_iter().enumerate().map(|(id, engine)| {
-        Mutex::new(Seat {
-            hart: Hart::new(id, 0),
-            engine,
-            activity: Activity::Stopped,
-        })
-    });
+    let seats = of_harts
+        .into_iter()
+        .enumerate()
+        .map(|(id, engine)| Mutex::new(Seat::new(Hart::new(id, 0), engine)));
     let htif = Htif::new(symbols, console());
     if let Some(htif) = &htif {
         machine.board.watch(htif.tohost());
@@ -255,6 +261,9 @@ fn assemble(
         htif,
         semihosting: Mutex::new(semihosting),
         gate: Gate::default(),
+        schedule: Mutex::default(),
+        stops: Stops::default(),
+        debugged: Debugged::default(),
         events,
         instructions_per_tick: config.mips * 1_000_000 / TICKS_PER_SECOND,
         interactive: config.console != ConsoleKind::None && io::stdin().is_terminal(),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::Word;
 use crate::args::EngineKind;
 use crate::exit::Outcome;
+use crate::runner::Activity;
 use crate::stats::{Report, grouped};
 
 /// Why something was not done, in one line.
@@ -152,6 +153,16 @@ pub enum HartActivity {
     Waiting,
     /// It was stopped, or never started.
     Stopped,
+}
+
+impl From<Activity> for HartActivity {
+    fn from(activity: Activity) -> Self {
+        match activity {
+            Activity::Running => Self::Running,
+            Activity::Waiting => Self::Waiting,
+            Activity::Stopped => Self::Stopped,
+        }
+    }
 }
 
 impl fmt::Display for HartActivity {

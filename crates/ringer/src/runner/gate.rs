@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringer_hart::Lines;
-use ringer_hart::bus::request;
-
 #[derive(Default)]
 struct State {
-    /// Closed by whoever wants the machine to stand still.
+    /// Closed by the conductor, who wants the machine to stand still.
     closed: bool,
+    /// Held by a debugger, who wants the same: the gate opens when neither does.
+    held: bool,
     ended: bool,
     /// Threads that stand before the gate, or have gone home.
     outside: usize,
@@ -22,7 +21,13 @@ pub struct Gate {
     state: Mutex<State>,
     changed: Condvar,
     /// What `state` says, for a quick look in the run loops.
-    closed: AtomicBool,
+    shut: AtomicBool,
+}
+
+impl State {
+    fn shut(&self) -> bool {
+        self.closed || self.held || self.ended
+    }
 }
 
 impl Gate {
@@ -31,14 +36,14 @@ impl Gate {
     }
     /// Whether threads should come to the gate.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.shut.load(Ordering::Acquire)
     }
     /// Waits while the gate is closed. False: the machine has ended, go home.
     pub fn pass(&self) -> bool {
         let mut state = self.state();
         state.outside += 1;
         self.changed.notify_all();
-        while state.closed && !state.ended {
+        while state.shut() && !state.ended {
             state = self
                 .changed
                 .wait(state)
@@ -49,13 +54,37 @@ impl Gate {
         }
         !state.ended
     }
-    /// Asks all threads to come to the gate, without waiting for them.
-    pub fn close(&self, lines: &[Lines]) {
-        self.state().closed = true;
-        self.closed.store(true, Ordering::Release);
-        for line in lines {
-            line.request(request::YIELD);
-        }
+    /// Asks all threads to come to the gate, without waiting for them. Those that are busy or
+    /// asleep are called by [`Vm::call_in`](super::Vm::call_in).
+    pub fn close(&self) {
+        self.change(|state| state.closed = true);
+    }
+    /// As [`Gate::close`], for a debugger.
+    pub fn hold(&self) {
+        self.change(|state| state.held = true);
+    }
+    /// The debugger lets the threads run, unless somebody else does not.
+    pub fn release(&self) {
+        self.change(|state| state.held = false);
+    }
+    /// Whether a debugger holds the machine.
+    pub fn is_held(&self) -> bool {
+        self.state().held
+    }
+    /// Whether the conductor wants the machine to stand still.
+    pub fn is_paused(&self) -> bool {
+        self.state().closed
+    }
+    /// Whether the threads were sent home.
+    pub fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+    /// Changes who wants what.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.shut.store(state.shut(), Ordering::Release);
+        self.changed.notify_all();
     }
     /// Waits until all `threads` stand at the gate; false if they do not come in time.
     pub fn wait_for(&self, threads: usize, patience: Duration) -> bool {
@@ -74,18 +103,12 @@ impl Gate {
         }
         true
     }
-    /// Lets the threads run.
+    /// Lets the threads run, unless a debugger holds them.
     pub fn open(&self) {
-        self.state().closed = false;
-        self.closed.store(false, Ordering::Release);
-        self.changed.notify_all();
+        self.change(|state| state.closed = false);
     }
     /// Sends the threads home.
     pub fn end(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        state.ended = true;
-        self.closed.store(true, Ordering::Release);
-        self.changed.notify_all();
+        self.change(|state| state.ended = true);
     }
 }

@@ -6,12 +6,15 @@ mod parallel;
 mod parker;
 mod round_robin;
 mod seat;
+mod watch;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringer_hart::bus::request;
 use ringer_hart::{Bus, Hart};
 use ringer_machine::sbi::Sbi;
 
@@ -27,7 +30,9 @@ pub use engine::{Engine, Engines};
 pub use gate::Gate;
 pub use parker::Parker;
 pub use ringer_machine::activity::Activity;
+pub use round_robin::Schedule;
 pub use seat::{HartMemory, Seat};
+pub use watch::{Debugged, Order, Points, Reason, Stop, Stops, WatchKind, Watchpoint};
 
 /// How long a thread may take to come to the gate: a device may wait for a slow disk or
 /// terminal meanwhile.
@@ -49,6 +54,12 @@ pub struct Vm {
     pub semihosting: Mutex<Semihosting>,
     /// Where the threads stop.
     pub gate: Gate,
+    /// Of a deterministic machine: where it is in its schedule.
+    pub schedule: Mutex<Schedule>,
+    /// Harts that a debugger has stopped.
+    pub stops: Stops,
+    /// Whether there is a debugger, and what it is to hear.
+    pub debugged: Debugged,
     /// Tells the conductor what happens.
     pub events: Sender<Event>,
     /// Of a deterministic machine: how many instructions take one tick of 100 ns.
@@ -67,32 +78,25 @@ pub fn sit(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
 /// The threads that run a machine.
 pub struct Threads {
     vm: Arc<Vm>,
-    count: usize,
     paused: bool,
 }
 
 impl Threads {
     /// Starts to run `vm`.
     pub fn start(vm: Arc<Vm>) -> Self {
-        let count = match &vm.machine.clock {
+        match &vm.machine.clock {
             MachineClock::Virtual(clock) => {
                 let (vm, clock) = (Arc::clone(&vm), Arc::clone(clock));
                 thread::spawn(move || round_robin::run(&vm, &clock));
-                1
             }
             MachineClock::Host(_) => {
                 for hart in 0..vm.seats.len() {
                     let vm = Arc::clone(&vm);
                     thread::spawn(move || parallel::run(&vm, hart));
                 }
-                vm.seats.len()
             }
-        };
-        Self {
-            vm,
-            count,
-            paused: false,
         }
+        Self { vm, paused: false }
     }
     /// Whether the operator has paused the machine.
     pub fn is_paused(&self) -> bool {
@@ -100,32 +104,16 @@ impl Threads {
     }
     /// Stops all harts between two instructions, and time. False if a hart does not stop.
     pub fn pause(&mut self) -> bool {
-        self.vm.gate.close(self.vm.machine.board.all_lines());
-        let stopped = self.vm.gate.wait_for(self.count, PATIENCE) && self.calm_devices();
-        self.vm.machine.clock.pausable().pause();
+        self.vm.gate.close();
+        let stopped = self.vm.wait_until_still();
         self.paused = true;
         stopped
     }
-    /// Other threads bring devices what comes from outside; that waits, too.
-    fn calm_devices(&self) -> bool {
-        let board = &self.vm.machine.board;
-        board.keep_still(true);
-        let deadline = Instant::now() + PATIENCE;
-        while board.is_polling() && Instant::now() < deadline {
-            thread::sleep(Duration::from_micros(100));
-        }
-        !board.is_polling()
-    }
-    /// Lets them run.
+    /// Lets them run, unless a debugger holds them.
     pub fn resume(&mut self) {
-        self.vm.machine.clock.pausable().resume();
         self.paused = false;
-        self.vm.machine.board.keep_still(false);
-        self.vm.gate.open();
-        // In a deterministic machine harts' turns decide when devices are asked.
-        if let MachineClock::Host(_) = self.vm.machine.clock {
-            self.vm.machine.board.poll();
-        }
+        let stays_shut = self.vm.gate.is_held();
+        self.vm.go_on(stays_shut, Gate::open);
     }
     /// Does `work` while all harts stand still; then it is as before. `None` if they do not.
     pub fn while_still<T>(&mut self, work: impl FnOnce(&Vm) -> T) -> Option<T> {
@@ -139,6 +127,64 @@ impl Threads {
 }
 
 impl Vm {
+    /// Has threads that are busy or asleep look at the gate.
+    pub fn call_in(&self) {
+        match &self.machine.clock {
+            // Its thread looks after every turn. A request would end the turn, and with it the
+            // sameness of runs.
+            MachineClock::Virtual(_) => self.machine.parkers.iter().for_each(Wake::wake_by_ref),
+            MachineClock::Host(_) => {
+                for line in self.machine.board.all_lines().iter() {
+                    line.request(request::YIELD);
+                }
+            }
+        }
+    }
+    /// Waits until all threads have come to the closed gate, and stops devices and time; false if
+    /// something does not stop.
+    fn wait_until_still(&self) -> bool {
+        self.call_in();
+        let threads = match &self.machine.clock {
+            MachineClock::Virtual(_) => 1,
+            MachineClock::Host(_) => self.seats.len(),
+        };
+        let still = self.gate.wait_for(threads, PATIENCE) && self.calm_devices();
+        self.machine.clock.pausable().pause();
+        still
+    }
+    /// Other threads bring devices what comes from outside; that waits, too.
+    fn calm_devices(&self) -> bool {
+        let board = &self.machine.board;
+        board.keep_still(true);
+        let deadline = Instant::now() + PATIENCE;
+        while board.is_polling() && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(100));
+        }
+        !board.is_polling()
+    }
+    /// Opens the gate for one of those who keep it shut; devices and time go on unless it stays
+    /// shut for the other.
+    fn go_on(&self, stays_shut: bool, open: impl FnOnce(&Gate)) {
+        if stays_shut {
+            return open(&self.gate);
+        }
+        self.machine.board.keep_still(false);
+        self.machine.clock.pausable().resume();
+        open(&self.gate);
+        // In a deterministic machine harts' turns decide when devices are asked.
+        if let MachineClock::Host(_) = self.machine.clock {
+            self.machine.board.poll();
+        }
+    }
+    /// A debugger stops all harts between two instructions, devices and time.
+    pub fn hold(&self) -> bool {
+        self.gate.hold();
+        self.wait_until_still()
+    }
+    /// The debugger lets them run, unless the operator has paused the machine.
+    pub fn release(&self) {
+        self.go_on(self.gate.is_paused(), Gate::release);
+    }
     /// Puts harts at their start.
     pub fn seat_harts(&self, harts: Vec<Hart>) {
         for (seat, hart) in self.seats.iter().zip(harts) {
@@ -147,7 +193,9 @@ impl Vm {
             seat.hart = hart;
             seat.hart.counts = counts;
             seat.activity = Activity::Running;
+            seat.watch.drop_turn();
         }
+        self.schedule().restart();
     }
     /// Which engine executes the instructions.
     pub fn engine(&self) -> EngineKind {

@@ -32,6 +32,8 @@ pub fn run(vm: &Vm, hart: usize) {
                     let deadline = timer.map(|ticks| vm.machine.instant_of(ticks));
                     parker.park(deadline, || lines.has_requests() || vm.gate.is_closed());
                 }
+                // Whatever is asked of it waits, too.
+                Turn::Held => parker.park(None, || vm.gate.is_closed()),
             }
         }
     }

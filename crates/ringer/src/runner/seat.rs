@@ -7,6 +7,7 @@ use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 
+use super::watch::{Order, Reason, Stop, Watch, Watched};
 use super::{Engine, Vm};
 use crate::run::Event;
 use crate::semihosting::{GuestMemory, Reply};
@@ -19,6 +20,8 @@ pub struct Seat {
     pub engine: Engine,
     /// What it is doing.
     pub activity: Activity,
+    /// Who looks on, and stops it.
+    pub watch: Watch,
 }
 
 /// What a turn came to.
@@ -30,21 +33,43 @@ pub enum Turn {
     Spins(u64),
     /// Nothing to do before an interrupt or a request; a timer rises at this time.
     Idle(Option<u64>),
+    /// A debugger has stopped it, on the way or before it began.
+    Held,
 }
 
 impl Seat {
+    /// A hart that stands still, and the engine that will run it.
+    pub fn new(hart: Hart, engine: Engine) -> Self {
+        Self {
+            hart,
+            engine,
+            activity: Activity::Stopped,
+            watch: Watch::default(),
+        }
+    }
+
+    /// Whether there is something to run; ends a wait or a stop that is over.
+    pub fn wake(&mut self, vm: &Vm) -> bool {
+        let board = &*vm.machine.board;
+        self.activity.wake(&mut self.hart, board, vm.sbi.as_ref())
+    }
+
     /// Runs the hart for up to `budget` instructions and answers what it asks.
     pub fn turn(&mut self, vm: &Vm, budget: u64) -> Turn {
         let board = &*vm.machine.board;
-        if !self.activity.wake(&mut self.hart, board, vm.sbi.as_ref()) {
+        if self.watch.order == Order::Stay {
+            return Turn::Held;
+        }
+        if !self.wake(vm) {
             self.look_around(vm); // its last words may have been left half heard
             return Turn::Idle(self.activity.alarm(&self.hart, board));
         }
-        let before = self.hart.counts.retired;
-        let Self { hart, engine, .. } = self;
-        let exit = match &vm.sbi {
-            Some(sbi) => sbi.while_running(hart.id, || engine.run(hart, board, budget)),
-            None => engine.run(hart, board, budget),
+        let (exit, before) = match self.run(vm, budget) {
+            Watched::Left(exit, before) => (exit, before),
+            Watched::Stopped(reason) => {
+                self.stop(vm, reason);
+                return Turn::Held;
+            }
         };
         match exit {
             Exit::Budget | Exit::Yield | Exit::Pause => {}
@@ -53,17 +78,51 @@ impl Seat {
             Exit::Semihosting => self.answer_semihosting(vm),
         }
         self.look_around(vm);
+        let retired = self.hart.counts.retired.wrapping_sub(before);
+        if self.watch.order == Order::Step && !matches!(exit, Exit::Budget | Exit::Yield) {
+            self.stop(vm, Reason::Step);
+        }
         if exit == Exit::Budget {
             // Instructions that trap do not retire, but take their time.
             return Turn::Ran(budget);
         }
-        let retired = self.hart.counts.retired.wrapping_sub(before);
         let ran = retired.clamp(1, budget);
         if exit == Exit::Pause {
             Turn::Spins(ran)
         } else {
             Turn::Ran(ran)
         }
+    }
+
+    /// Runs the hart on its engine, or under the eyes of who watches it.
+    fn run(&mut self, vm: &Vm, budget: u64) -> Watched {
+        let board = &*vm.machine.board;
+        let Self {
+            hart,
+            engine,
+            watch,
+            ..
+        } = self;
+        let id = hart.id;
+        let before = hart.counts.retired;
+        let mut run = || {
+            if watch.is_needed() {
+                return watch.run(hart, board, budget);
+            }
+            watch.hand_over(hart);
+            Watched::Left(engine.run(hart, board, budget), before)
+        };
+        match &vm.sbi {
+            Some(sbi) => sbi.while_running(id, run),
+            None => run(),
+        }
+    }
+
+    fn stop(&self, vm: &Vm, reason: Reason) {
+        vm.gate.hold();
+        vm.call_in();
+        let hart = self.hart.id;
+        vm.stops.tell(Stop { hart, reason });
     }
 
     fn answer_sbi(&mut self, vm: &Vm) {
@@ -111,7 +170,8 @@ impl Seat {
 impl Vm {
     /// Stops the machine and tells the conductor why.
     pub(super) fn tell(&self, event: Event) {
-        self.gate.close(self.machine.board.all_lines());
+        self.gate.close();
+        self.call_in();
         // The conductor is gone only when the process is about to end.
         let _ = self.events.send(event);
     }
