@@ -4,7 +4,7 @@ mod debugged;
 
 use std::process::Command;
 
-use debugged::{Client, Guest, LOOP, NEXT, PAGE, RAM};
+use debugged::{Guest, LOOP, NEXT, PAGE, RAM};
 
 /// How the guest runs.
 const KINDS: [&[&str]; 3] = [
@@ -54,8 +54,11 @@ fn harts_are_threads_with_all_their_registers() {
             assert_eq!(gdb.ask(&format!("P21={}", le(1 << 62))), "OK");
             assert_eq!(value(&gdb.ask("p21")), 1 << 62, "ft0");
         }
-        assert!(gdb.ask("p1042").starts_with('E'), "no such register");
-        assert!(gdb.ask("P41=00").starts_with('E'), "too short");
+        assert_eq!(gdb.ask("p1042"), "", "no such register");
+        assert!(
+            gdb.ask(&format!("p{}", csr(0x600))).starts_with('E'),
+            "hstatus"
+        );
     }
 }
 
@@ -81,17 +84,17 @@ fn harts_stop_at_breakpoints_and_go_on_by_single_steps() {
 }
 
 #[test]
-fn watchpoints_stop_behind_the_access() {
+fn watchpoints_stop_before_the_access() {
     for kind in KINDS {
         let guest = Guest::start(kind);
         let mut gdb = guest.connect();
         // Only hart 1 writes there, and reads there.
         let counter = PAGE + 8;
-        let (loaded, stored) = (LOOP + 4, NEXT);
+        let (loads, stores) = (LOOP, LOOP + 6);
         for (number, places) in [
-            ('2', &[stored][..]),
-            ('3', &[loaded]),
-            ('4', &[loaded, stored]),
+            ('2', &[stores][..]),
+            ('3', &[loads]),
+            ('4', &[loads, stores]),
         ] {
             assert_eq!(gdb.ask(&format!("Z{number},{counter:x},8")), "OK");
             let word = ["watch", "rwatch", "awatch"][number as usize - '2' as usize];
@@ -105,7 +108,7 @@ fn watchpoints_stop_behind_the_access() {
                 gdb.ask(&format!("z{number},{counter:x},8"))
                     .starts_with('E')
             );
-            gdb.stop_at(LOOP);
+            gdb.resume("vCont;s:p1.2");
         }
     }
 }
@@ -167,7 +170,7 @@ fn gdb_comes_and_goes_and_ends_the_run() {
             }
         }
         gdb.send("vKill;1");
-        assert_eq!(guest.end(), 0, "ended by the operator");
+        assert_eq!(guest.end(), 104, "ended by the operator");
     }
 }
 
@@ -182,7 +185,6 @@ fn a_guest_that_ends_tells_gdb_how() {
         // Where the guest goes to end its run with code 7.
         assert_eq!(gdb.ask(&format!("P20={}", le(RAM))), "OK");
         assert_eq!(gdb.ask(&format!("Pa={}", le(7))), "OK");
-        assert_eq!(gdb.ask(&format!("z0,{LOOP:x},4")), "OK");
         let stop = gdb.resume("vCont;c");
         assert!(stop.starts_with("W07"), "{stop}");
         assert_eq!(guest.end(), 7);
@@ -296,7 +298,7 @@ fn gdb_itself_works() {
             &format!("Breakpoint 1, {LOOP:#018x}"),
             "Thread 1.2 (hart 1 in M, running)",
             &format!("$1 = {LOOP:#x}"),
-            "addi\tt1,t1,1",
+            "t1,t1,1",
             "$2 = 1",
             "$3 = 3",
             "$4 = 0",

@@ -1,11 +1,11 @@
 //! The interpreter under somebody's eyes: a debugger or a trace sees every instruction before and
-//! after it is executed, and every access, and can stop the hart between any two instructions.
+//! after it is executed, and can stop the hart between any two instructions.
 //!
 //! Interrupts are seen at the same instructions as by [`Interpreter::run`], wherever it stops.
 
 use core::cell::Cell;
 
-use ringer_isa::Op;
+use ringer_isa::{Insn, decode};
 
 use super::blocks::Predecoded;
 use super::tlb::Tlb;
@@ -13,17 +13,15 @@ use super::{Interpreter, busy};
 use crate::bus::Bus;
 use crate::execute::Flow;
 use crate::hart::{Effects, Exit, Hart};
-use crate::memory::{CACHE_BLOCK, TranslationCache};
+use crate::memory::TranslationCache;
 use crate::ram::Ram;
 use crate::translate::{Access, Translation};
 
 /// Who watches a hart.
 pub trait Watcher {
-    /// The instruction at `hart.pc` is next. True: the hart stops before it.
-    fn before(&self, hart: &Hart) -> bool;
-    /// The instruction under way is about to access `bytes` bytes at `va`. It may still trap.
-    /// Atomic operations are stores. The same access may be seen more than once.
-    fn touches(&self, access: Access, va: u64, bytes: u64);
+    /// The instruction at `hart.pc` is next; it is not known if it cannot be fetched or decoded.
+    /// True: the hart stops before it.
+    fn before(&self, hart: &Hart, insn: Option<&Insn>) -> bool;
     /// An instruction was executed, or has trapped. True: the hart stops behind it.
     fn after(&self, hart: &Hart) -> bool;
     /// An interrupt was taken; `hart.pc` is at its handler.
@@ -113,13 +111,16 @@ impl Interpreter {
     ) -> Then {
         let Self { tlb, blocks } = self;
         let Some(block) = blocks.find(hart, bus, tlb) else {
-            if watcher.before(hart) {
+            let walks = hart.counts.walks;
+            let insn = hart.fetch(bus, tlb).ok().and_then(decode);
+            hart.counts.walks = walks; // to look at it was no doing of the guest's
+            if watcher.before(hart, insn.as_ref()) {
                 return Then::Stop;
             }
             *left -= 1;
-            let mut eyes = Eyes::new(tlb, watcher);
-            let exit = hart.step_with(bus, &mut eyes);
-            eyes.note_store(bus.ram());
+            let mut noting = Noting::new(tlb);
+            let exit = hart.step_with(bus, &mut noting);
+            noting.note_store(bus.ram());
             return match exit {
                 Some(exit) => Then::Leave(exit),
                 None => stop_if(watcher.after(hart)),
@@ -129,19 +130,14 @@ impl Interpreter {
         while *left > 0
             && let Some(Predecoded { insn, target }) = rest.next()
         {
-            if watcher.before(hart) {
+            if watcher.before(hart, Some(insn)) {
                 return Then::Stop;
             }
             *left -= 1;
             let pc = hart.pc;
-            if insn.op == Op::CboZero {
-                // The definition asks the cache for the first byte only.
-                let block = hart.xr(insn.rs1) & !(CACHE_BLOCK - 1);
-                watcher.touches(Access::Store, block, CACHE_BLOCK);
-            }
-            let mut eyes = Eyes::new(tlb, watcher);
-            let flow = hart.execute(bus, &mut eyes, insn, pc);
-            eyes.note_store(bus.ram());
+            let mut noting = Noting::new(tlb);
+            let flow = hart.execute(bus, &mut noting, insn, pc);
+            noting.note_store(bus.ram());
             match flow {
                 Flow::Next => {
                     hart.pc = pc.wrapping_add(insn.len.into());
@@ -176,23 +172,21 @@ fn stop_if(stop: bool) -> Then {
     if stop { Then::Stop } else { Then::GoOn }
 }
 
-/// The interpreter's translations, with the watcher looking on.
-struct Eyes<'a, W> {
+/// The interpreter's translations, for as long as other engines keep code that they have made:
+/// they hear of what is stored, which [`Interpreter::run`] does not tell them.
+struct Noting<'a> {
     tlb: &'a mut Tlb,
-    watcher: &'a W,
-    /// Where the instruction stores without a note for those who keep translated code.
+    /// Where the instruction stores.
     stored: Cell<Option<(u64, u64)>>,
 }
 
-impl<'a, W: Watcher> Eyes<'a, W> {
-    fn new(tlb: &'a mut Tlb, watcher: &'a W) -> Self {
+impl<'a> Noting<'a> {
+    fn new(tlb: &'a mut Tlb) -> Self {
         Self {
             tlb,
-            watcher,
             stored: Cell::new(None),
         }
     }
-    /// Tells other engines, which may be used again, what was written.
     fn note_store(&self, ram: &Ram) {
         if let Some((offset, bytes)) = self.stored.get() {
             ram.note_change(offset, bytes);
@@ -200,12 +194,9 @@ impl<'a, W: Watcher> Eyes<'a, W> {
     }
 }
 
-impl<W: Watcher> TranslationCache for Eyes<'_, W> {
+impl TranslationCache for Noting<'_> {
     #[inline]
     fn find(&self, access: Access, va: u64, bytes: u64) -> Option<u64> {
-        if access != Access::Fetch {
-            self.watcher.touches(access, va, bytes);
-        }
         let found = self.tlb.find(access, va, bytes);
         if access == Access::Store
             && let Some(offset) = found

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 pub use address::Address;
 use address::Listener;
-use session::Session;
 use target::Debugger;
 
 use crate::exit::Failure;
@@ -61,11 +60,14 @@ impl Door {
         let (tell, done) = mpsc::channel();
         let guest = Arc::clone(&vm);
         thread::spawn(move || {
-            while !guest.gate.has_ended()
+            while guest.debugged.ended().is_none()
                 && let Some(connection) = listener.accept()
             {
-                let mut debugger = Debugger::new(Arc::clone(&guest));
-                if let Err(reason) = Session::run(connection, &mut debugger) {
+                let Some(mut debugger) = Debugger::take(Arc::clone(&guest)) else {
+                    eprint!("\r\nringer: gdb is turned away: a hart does not stop\r\n");
+                    continue;
+                };
+                if let Err(reason) = session::run(connection, &mut debugger) {
                     eprint!("\r\nringer: the session with gdb is over: {reason}\r\n");
                 }
                 debugger.let_go();

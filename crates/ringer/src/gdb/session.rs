@@ -33,61 +33,53 @@ pub enum SessionError {
     Restless,
 }
 
-/// A session.
-pub struct Session;
-
-impl Session {
-    /// Serves one gdb until it leaves. The machine is stopped meanwhile, unless gdb lets it run.
-    pub fn run(connection: Connection, target: &mut Debugger) -> Result<(), SessionError> {
-        if !target.vm.hold() {
-            return Err(SessionError::Restless);
-        }
-        let protocol = |error: &dyn std::fmt::Display| SessionError::Protocol(error.to_string());
-        let stub = GdbStub::builder(connection)
-            .packet_buffer_size(PACKET)
-            .build()
-            .map_err(|error| protocol(&error))?;
-        let mut gdb = stub
-            .run_state_machine(target)
-            .map_err(|error| protocol(&error))?;
-        loop {
-            gdb = match gdb {
-                GdbStubStateMachine::Idle(mut idle) => match next(idle.borrow_conn(), LOOK)? {
-                    Some(byte) => idle.incoming_data(target, byte),
-                    None if target.vm.debugged.ended().is_some() => return Ok(()),
-                    None => Ok(idle.into()),
-                },
-                GdbStubStateMachine::Running(mut running) => {
-                    if let Some(reason) = target.next_stop(Duration::ZERO) {
-                        running.report_stop(target, reason)
-                    } else if let Some(byte) = next(running.borrow_conn(), Duration::ZERO)? {
-                        running.incoming_data(target, byte)
-                    } else if let Some(reason) = target.next_stop(LOOK) {
-                        running.report_stop(target, reason)
-                    } else {
-                        Ok(running.into())
-                    }
-                }
-                GdbStubStateMachine::CtrlCInterrupt(interrupt) => {
-                    if !target.vm.hold() {
-                        return Err(SessionError::Restless);
-                    }
-                    let reason = MultiThreadStopReason::SignalWithThread {
-                        tid: thread(target.busy_hart()),
-                        signal: Signal::SIGINT,
-                    };
-                    interrupt.interrupt_handled(target, Some(reason))
-                }
-                GdbStubStateMachine::Disconnected(end) => {
-                    if end.get_reason() == DisconnectReason::Kill {
-                        // The conductor is gone only when the process is about to end.
-                        let _ = target.vm.events.send(Event::Quit("gdb's kill"));
-                    }
-                    return Ok(());
+/// Serves one gdb until it leaves. The machine stands still, unless gdb lets it run.
+pub fn run(connection: Connection, target: &mut Debugger) -> Result<(), SessionError> {
+    let protocol = |error: &dyn std::fmt::Display| SessionError::Protocol(error.to_string());
+    let stub = GdbStub::builder(connection)
+        .packet_buffer_size(PACKET)
+        .build()
+        .map_err(|error| protocol(&error))?;
+    let mut gdb = stub
+        .run_state_machine(target)
+        .map_err(|error| protocol(&error))?;
+    loop {
+        gdb = match gdb {
+            GdbStubStateMachine::Idle(mut idle) => match next(idle.borrow_conn(), LOOK)? {
+                Some(byte) => idle.incoming_data(target, byte),
+                None if target.vm.debugged.ended().is_some() => return Ok(()),
+                None => Ok(idle.into()),
+            },
+            GdbStubStateMachine::Running(mut running) => {
+                if let Some(reason) = target.next_stop(Duration::ZERO) {
+                    running.report_stop(target, reason)
+                } else if let Some(byte) = next(running.borrow_conn(), Duration::ZERO)? {
+                    running.incoming_data(target, byte)
+                } else if let Some(reason) = target.next_stop(LOOK) {
+                    running.report_stop(target, reason)
+                } else {
+                    Ok(running.into())
                 }
             }
-            .map_err(|error| protocol(&error))?;
+            GdbStubStateMachine::CtrlCInterrupt(interrupt) => {
+                if !target.vm.hold() {
+                    return Err(SessionError::Restless);
+                }
+                let reason = MultiThreadStopReason::SignalWithThread {
+                    tid: thread(target.busy_hart()),
+                    signal: Signal::SIGINT,
+                };
+                interrupt.interrupt_handled(target, Some(reason))
+            }
+            GdbStubStateMachine::Disconnected(end) => {
+                if end.get_reason() == DisconnectReason::Kill {
+                    // The conductor is gone only when the process is about to end.
+                    let _ = target.vm.events.send(Event::Quit("gdb's kill"));
+                }
+                return Ok(());
+            }
         }
+        .map_err(|error| protocol(&error))?;
     }
 }
 

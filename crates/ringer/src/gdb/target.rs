@@ -67,15 +67,17 @@ fn hart(thread: Tid) -> HartId {
 }
 
 impl Debugger {
-    /// Nothing is stopped yet.
-    pub fn new(vm: Arc<Vm>) -> Self {
+    /// Stops the machine. `None` if a hart does not stop.
+    pub fn take(vm: Arc<Vm>) -> Option<Self> {
         vm.debugged.begin();
+        if !vm.hold() {
+            vm.release();
+            vm.debugged.leave();
+            return None;
+        }
         let board = &*vm.machine.board;
-        let description = match vm.seats.first() {
-            Some(seat) => describe(&sit(seat).hart, board),
-            None => String::new(),
-        };
-        Self {
+        let description = describe(&sit(vm.seats.first()?).hart, board);
+        Some(Self {
             description,
             software: BTreeSet::new(),
             hardware: BTreeSet::new(),
@@ -84,7 +86,7 @@ impl Debugger {
             locked: false,
             physical: false,
             vm,
-        }
+        })
     }
     /// A hart that does something, or the first.
     pub fn busy_hart(&self) -> HartId {

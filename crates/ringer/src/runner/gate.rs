@@ -75,10 +75,6 @@ impl Gate {
     pub fn is_paused(&self) -> bool {
         self.state().closed
     }
-    /// Whether the threads were sent home.
-    pub fn has_ended(&self) -> bool {
-        self.state().ended
-    }
     /// Changes who wants what.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use ringer_hart::hart::Effects;
 use ringer_hart::interpret::{Slice, Watcher};
+use ringer_hart::memory::CACHE_BLOCK;
 use ringer_hart::translate::Access;
 use ringer_hart::{Exit, Hart, HartId, Interpreter};
+use ringer_isa::table::Format;
+use ringer_isa::{Insn, Op};
 use ringer_machine::board::Board;
 
 /// Which accesses a watchpoint is about.
@@ -55,7 +58,7 @@ pub struct Points {
 }
 
 impl Points {
-    /// Before instructions at these addresses, behind accesses to these ranges.
+    /// Before instructions at these addresses, and those that access these ranges.
     pub fn new(breakpoints: impl IntoIterator<Item = u64>, watchpoints: Vec<Watchpoint>) -> Self {
         let mut breakpoints: Vec<_> = breakpoints.into_iter().collect();
         breakpoints.sort_unstable();
@@ -72,8 +75,33 @@ impl Points {
     pub fn breaks_at(&self, pc: u64) -> bool {
         self.breakpoints.binary_search(&pc).is_ok()
     }
+    /// The watchpoint that an instruction will hit if it does not trap.
+    pub fn touched_by(&self, insn: &Insn, hart: &Hart) -> Option<Hit> {
+        let format = insn.op.format();
+        let register = |number: u8| hart.x.get(usize::from(number)).copied().unwrap_or(0);
+        let base = register(insn.rs1);
+        let address = base.wrapping_add(insn.imm as u64);
+        // All of these have it in the same place; of loads, one bit more says how they extend.
+        let size = insn.op.row().bits >> 12;
+        let (bytes, atomic_bytes) = (1 << (size & 3), 1 << (size & 7));
+        match format {
+            Format::Load | Format::FloatLoad => self.watching(Access::Load, address, bytes),
+            Format::Store | Format::FloatStore => self.watching(Access::Store, address, bytes),
+            Format::LoadReserved => self.watching(Access::Load, base, atomic_bytes),
+            Format::Atomic if matches!(insn.op, Op::ScW | Op::ScD) => {
+                self.watching(Access::Store, base, atomic_bytes)
+            }
+            Format::Atomic | Format::AtomicPair => self
+                .watching(Access::Load, base, atomic_bytes)
+                .or_else(|| self.watching(Access::Store, base, atomic_bytes)),
+            _ if insn.op == Op::CboZero => {
+                self.watching(Access::Store, base & !(CACHE_BLOCK - 1), CACHE_BLOCK)
+            }
+            _ => None,
+        }
+    }
     /// The watchpoint that an access hits.
-    pub fn watching(&self, access: Access, va: u64, bytes: u64) -> Option<Hit> {
+    fn watching(&self, access: Access, va: u64, bytes: u64) -> Option<Hit> {
         let mut points = self.watchpoints.iter();
         points
             .find(|point| point.is_hit(access, va, bytes))
@@ -99,7 +127,8 @@ pub struct Hit {
 pub enum Reason {
     /// It is before an instruction with a breakpoint.
     Breakpoint,
-    /// It is behind an access that somebody watches.
+    /// It is before an access that somebody watches. That is how gdb wants it of this architecture:
+    /// it executes the instruction by a step and looks what it has done.
     Watchpoint(Hit),
     /// It has executed one instruction.
     Step,
@@ -247,8 +276,6 @@ impl Watch {
             points: &self.points,
             step: self.order == Order::Step,
             executed: Cell::new(false),
-            traps: Cell::new(traps(hart)),
-            hit: Cell::new(None),
             reason: Cell::new(Reason::Breakpoint),
         };
         match interpreter.run_watched(hart, board, &mut turn.slice, &eyes) {
@@ -267,27 +294,18 @@ impl Watch {
     }
 }
 
-/// How often the hart has trapped.
-fn traps(hart: &Hart) -> u64 {
-    let counts = hart.counts.exceptions.iter();
-    counts.fold(0, |sum, count| sum.wrapping_add(*count))
-}
-
 /// Looks on while a hart runs.
 struct Eyes<'a> {
     points: &'a Points,
     step: bool,
     /// An instruction was executed in this run.
     executed: Cell<bool>,
-    traps: Cell<u64>,
-    /// What the instruction under way has touched.
-    hit: Cell<Option<Hit>>,
     reason: Cell<Reason>,
 }
 
 impl Watcher for Eyes<'_> {
-    fn before(&self, hart: &Hart) -> bool {
-        // A step gets off the breakpoint it begins at.
+    fn before(&self, hart: &Hart, insn: Option<&Insn>) -> bool {
+        // A step gets off what it begins at.
         if self.step && !self.executed.get() {
             return false;
         }
@@ -295,25 +313,17 @@ impl Watcher for Eyes<'_> {
             self.reason.set(Reason::Breakpoint);
             return true;
         }
+        if !self.points.watchpoints.is_empty()
+            && let Some(insn) = insn
+            && let Some(hit) = self.points.touched_by(insn, hart)
+        {
+            self.reason.set(Reason::Watchpoint(hit));
+            return true;
+        }
         false
     }
-    fn touches(&self, access: Access, va: u64, bytes: u64) {
-        if !self.points.watchpoints.is_empty()
-            && let Some(hit) = self.points.watching(access, va, bytes)
-        {
-            self.hit.set(Some(hit));
-        }
-    }
-    fn after(&self, hart: &Hart) -> bool {
+    fn after(&self, _hart: &Hart) -> bool {
         self.executed.set(true);
-        if let Some(hit) = self.hit.take() {
-            // An access that trapped has not happened; it comes again.
-            let traps = traps(hart);
-            if self.traps.replace(traps) == traps {
-                self.reason.set(Reason::Watchpoint(hit));
-                return true;
-            }
-        }
         self.reason.set(Reason::Step);
         self.step
     }

@@ -128,7 +128,7 @@ impl Guest {
     pub fn run_gdb(&self, script: &str) -> String {
         let file = self.socket.with_extension("script");
         std::fs::write(&file, script).unwrap();
-        drop(self.connect_when_ready());
+        self.wait_for_stub();
         let output = Command::new("gdb-multiarch")
             .args(["-nx", "-batch", "-ex", "set pagination off", "-x"])
             .arg(&file)
@@ -137,7 +137,7 @@ impl Guest {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         text(&output.stdout) + &text(&output.stderr)
     }
-    fn connect_when_ready(&self) {
+    fn wait_for_stub(&self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.socket.exists() {
             assert!(Instant::now() < deadline, "no stub");
@@ -205,7 +205,8 @@ impl Client {
                 byte => text.push(byte),
             }
         }
-        (self.byte(), self.byte());
+        self.byte();
+        self.byte();
         if self.acknowledges {
             self.raw(b"+");
         }
