@@ -15,6 +15,7 @@ use ringer_hart::bus::irq;
 use ringer_hart::extensions::Profile;
 use ringer_hart::persist::{Persist, PersistError, decode, encode};
 use ringer_hart::{Bus, BusFault, GuestPhys, HartId, Lines, Ram, Width};
+use spin::Once;
 
 use crate::aclint::Aclint;
 use crate::backend::ConsoleBackend;
@@ -57,6 +58,20 @@ pub enum BuildError {
 
 /// Makes the device for a slot, given the RAM it reaches and the wire it interrupts by.
 pub type MakeDevice = Box<dyn FnOnce(Arc<Ram>, IrqLine) -> Arc<dyn Device>>;
+
+/// Who wants to know of every access to a device.
+pub trait AccessTap: Send + Sync {
+    /// `value` was read by hart `hart` at `offset` of this device, or written if `store`.
+    fn access(
+        &self,
+        hart: HartId,
+        device: &str,
+        offset: u64,
+        width: Width,
+        value: u64,
+        store: bool,
+    );
+}
 
 /// What a board is to be made of.
 pub struct BoardBuilder {
@@ -175,6 +190,7 @@ impl BoardBuilder {
             clock,
             regions,
             unmapped: AtomicU64::new(0),
+            tap: Once::new(),
             watched: AtomicU64::new(1),
             power,
             rom,
@@ -231,6 +247,8 @@ pub struct Board {
     /// By address, without overlaps.
     regions: Vec<Region>,
     unmapped: AtomicU64,
+    /// Who looks on, if somebody does.
+    tap: Once<Arc<dyn AccessTap>>,
     /// The address of the watched page; odd for none.
     watched: AtomicU64,
     power: Arc<PowerSwitch>,
@@ -268,6 +286,15 @@ impl Board {
     /// messages for its host. One page at most; harts must not run yet.
     pub fn watch(&self, address: GuestPhys) {
         self.watched.store(address.page().0, Relaxed);
+    }
+    /// Has somebody told of every access of the harts to devices. Once; harts must not run yet.
+    pub fn set_tap(&self, tap: Arc<dyn AccessTap>) {
+        self.tap.call_once(|| tap);
+    }
+    /// The devices' names.
+    pub fn device_names(&self) -> Vec<String> {
+        let names = self.regions.iter().map(|region| region.device.name());
+        names.map(ToString::to_string).collect()
     }
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -391,23 +418,28 @@ impl Bus for Board {
     fn ram(&self) -> &Ram {
         &self.ram
     }
-    fn load(&self, _hart: HartId, addr: GuestPhys, width: Width) -> Result<u64, BusFault> {
+    fn load(&self, hart: HartId, addr: GuestPhys, width: Width) -> Result<u64, BusFault> {
         let (region, offset) = self.find(addr, width).ok_or_else(|| self.fault())?;
         region.loads.fetch_add(1, Relaxed);
-        region
-            .device
-            .load(offset, width)
-            .map_err(|BusFault| self.fault())
+        let value = (region.device.load(offset, width)).map_err(|BusFault| self.fault())?;
+        if let Some(tap) = self.tap.get() {
+            tap.access(hart, region.device.name(), offset, width, value, false);
+        }
+        Ok(value)
     }
     fn store(
         &self,
-        _hart: HartId,
+        hart: HartId,
         addr: GuestPhys,
         width: Width,
         value: u64,
     ) -> Result<(), BusFault> {
         let (region, offset) = self.find(addr, width).ok_or_else(|| self.fault())?;
         region.stores.fetch_add(1, Relaxed);
+        if let Some(tap) = self.tap.get() {
+            let value = value & width.mask();
+            tap.access(hart, region.device.name(), offset, width, value, true);
+        }
         region
             .device
             .store(offset, width, value & width.mask())

@@ -12,6 +12,7 @@ use crate::exit;
 use crate::image::{self, args::ImageCommand};
 use crate::size::Size;
 use crate::test_run::TestArgs;
+use crate::trace::Kind;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +55,10 @@ A configuration file has the same names:
   memory = \"2G\"
   harts = 4
 
+The same run again:
+  ringer run debian --harts 2 --record FILE  what is typed, and when, goes to the file
+  ringer run --replay FILE                   the same run to the instruction; --gdb may step back
+
 A saved machine:
   ringer run --kernel Image … --save DIR     Ctrl-A c, then `save`; or SIGTERM, or --timeout
   ringer run --restore DIR                   goes on where it was";
@@ -89,6 +94,15 @@ relative to the file.
   switch = 0                     # this is the default
   mac = \"02:00:00:00:00:01\"      # default: made from the guest's name
   bridged = false                # true: the switch leads to the real machine's card, too";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  ringer run debian --trace boot.trace --trace-events sbi,sched,mmio
+  ringer trace show boot.trace --events sbi --hart 0 | less
+  ringer trace show boot.trace --from 0.5 --until 0.6
+  ringer trace timeline boot.trace -o boot.json    for https://ui.perfetto.dev
+
+docs/DEBUGGING.md says what the events are and what tracing costs.";
 
 const METAL_EXAMPLES: &str = "\
 Examples:
@@ -139,6 +153,9 @@ pub enum Command {
     /// Commands for machines that run already.
     #[command(flatten)]
     Client(ClientCommand),
+    /// Show what `ringer run --trace FILE` has written
+    #[command(subcommand, after_help = TRACE_EXAMPLES)]
+    Trace(TraceCommand),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }
@@ -234,6 +251,23 @@ pub struct RunOptions {
     /// With --gdb: the guest does not start before gdb lets it run
     #[arg(long)]
     pub gdb_wait: bool,
+    /// Write to this file what comes from outside, so that the run can be replayed; makes the run
+    /// deterministic
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Run again exactly what was recorded in this file, which also says what machine it was
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// Write what happens in the machine to this file, for `ringer trace`
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// With --trace: kinds of events; mmio, sbi and sched alone leave the guest its speed
+    /// [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,…")]
+    pub trace_events: Vec<Kind>,
+    /// With --trace: what the file may grow to; later events are counted only [default: 256M]
+    #[arg(long, value_name = "SIZE")]
+    pub trace_limit: Option<Size>,
     /// Print counts of instructions, traps, exits and interrupts at the end
     #[arg(long)]
     pub stats: bool,
@@ -276,6 +310,47 @@ pub struct RestoreArgs {
     /// The rest of the machine's description.
     #[command(flatten)]
     pub options: RunOptions,
+}
+
+/// What `ringer trace` does.
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// As text, a row for each event
+    Show {
+        /// The trace
+        file: PathBuf,
+        /// Which events.
+        #[command(flatten)]
+        filter: TraceFilter,
+    },
+    /// As JSON that Perfetto and chrome://tracing show
+    Timeline {
+        /// The trace
+        file: PathBuf,
+        /// The file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Which events.
+        #[command(flatten)]
+        filter: TraceFilter,
+    },
+}
+
+/// Which events are shown.
+#[derive(Debug, Default, clap::Args)]
+pub struct TraceFilter {
+    /// Only these kinds
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,…")]
+    pub events: Vec<Kind>,
+    /// Only this hart's
+    #[arg(long, value_name = "N")]
+    pub hart: Option<usize>,
+    /// Only those from this second of guest time on
+    #[arg(long, value_name = "SECONDS")]
+    pub from: Option<f64>,
+    /// Only those up to this second of guest time
+    #[arg(long, value_name = "SECONDS")]
+    pub until: Option<f64>,
 }
 
 /// Arguments of `ringer bundle`.
@@ -393,7 +468,7 @@ pub enum ConsoleKind {
 impl RunOptions {
     /// `self` where it says something, else `file`.
     pub fn over(self, file: Self) -> Self {
-        fn list(first: Vec<String>, second: Vec<String>) -> Vec<String> {
+        fn list<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
             if first.is_empty() { second } else { first }
         }
         Self {
@@ -416,6 +491,11 @@ impl RunOptions {
             mips: self.mips.or(file.mips),
             gdb: self.gdb.or(file.gdb),
             gdb_wait: self.gdb_wait || file.gdb_wait,
+            record: self.record.or(file.record),
+            replay: self.replay.or(file.replay),
+            trace: self.trace.or(file.trace),
+            trace_events: list(self.trace_events, file.trace_events),
+            trace_limit: self.trace_limit.or(file.trace_limit),
             stats: self.stats || file.stats,
             signature: self.signature.or(file.signature),
             semihosting: self.semihosting || file.semihosting,
@@ -437,6 +517,9 @@ impl RunOptions {
             &mut self.save,
             &mut self.restore,
             &mut self.signature,
+            &mut self.record,
+            &mut self.replay,
+            &mut self.trace,
         ]
         .into_iter()
         .flatten()

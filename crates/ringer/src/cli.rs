@@ -11,7 +11,7 @@ use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, client, debian, demo, doctor, image, metal, run, test_run};
+use crate::{bundle, client, debian, demo, doctor, image, metal, run, test_run, trace};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -50,6 +50,12 @@ pub fn main() -> ExitCode {
         Some(Command::Client(command)) => {
             return match client::run(command) {
                 Ok(status) => ExitCode::from(status),
+                Err(failure) => fail(&failure),
+            };
+        }
+        Some(Command::Trace(command)) => {
+            return match trace::run(&command) {
+                Ok(()) => ExitCode::SUCCESS,
                 Err(failure) => fail(&failure),
             };
         }
@@ -146,8 +152,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
     // The mistake may be in the subcommand's name, so what is not known counts as `run`.
     let word = std::env::args().nth(1).unwrap_or_default();
     let subcommand = match word.as_str() {
-        "bundle" | "image" | "ps" | "console" | "stop" | "stats" | "wait" | "monitor" | "test"
-        | "restore" | "save" | "clone" | "snapshot" => &word,
+        "bundle" | "image" | "trace" | "ps" | "console" | "stop" | "stats" | "wait" | "monitor"
+        | "test" | "restore" | "save" | "clone" | "snapshot" => &word,
         "metal" => "metal run",
         _ => "run",
     };

@@ -9,9 +9,10 @@ use crate::agent::Task;
 use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
-use crate::share::ShareSpec;
 use crate::gdb;
+use crate::share::ShareSpec;
 use crate::size::Size;
+use crate::trace::{Kind, TraceSpec};
 
 /// The most harts a machine can have: the interrupt controller has contexts for eight.
 pub const MAX_HARTS: u64 = 8;
@@ -28,6 +29,9 @@ pub const DEFAULT_MIPS: u64 = 100;
 /// What a guest writes when it is ready, if nobody says otherwise: most systems end their start
 /// with this.
 pub const READY: &str = "login:";
+
+/// What a trace's file may grow to, if nobody says otherwise.
+const TRACE_LIMIT: u64 = 256 << 20;
 
 /// A machine's complete description.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,6 +84,12 @@ pub struct VmConfig {
     pub gdb: Option<gdb::Address>,
     /// The guest waits for gdb.
     pub gdb_wait: bool,
+    /// Where to write what comes from outside.
+    pub record: Option<PathBuf>,
+    /// What to run again.
+    pub replay: Option<PathBuf>,
+    /// What is written down of the run.
+    pub trace: Option<TraceSpec>,
     /// Print counters at the end.
     pub stats: bool,
     /// Where to write the signature.
@@ -141,6 +151,8 @@ impl VmConfig {
             .iter()
             .map(|text| DiskSpec::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
+        let deterministic =
+            options.deterministic || options.record.is_some() || options.replay.is_some();
         let nets = parse_nets(&options.net)?;
         let shares = ShareSpec::parse_all(&options.share)?;
         let devices = disks.len() + nets.len() + shares.len();
@@ -150,7 +162,7 @@ impl VmConfig {
                 VIRTIO_SLOTS - VIRTIO_FIXED
             )));
         }
-        if options.deterministic && !nets.is_empty() {
+        if deterministic && !nets.is_empty() {
             return Err(Failure::usage(
                 "--deterministic and --net tap exclude each other: no two runs see the same network",
             ));
@@ -161,13 +173,15 @@ impl VmConfig {
             ));
         }
         let timeout = options.timeout.map(parse_timeout).transpose()?;
+        check_recording(&options)?;
         let append = options.append.unwrap_or_default();
         if append.contains('\0') || append.len() > 4096 {
             return Err(Failure::usage(
                 "--append must be at most 4096 bytes, without NUL",
             ));
         }
-        if options.restore.is_none() && options.kernel.is_none() && options.bios.is_none() {
+        let from_elsewhere = options.restore.is_some() || options.replay.is_some();
+        if !from_elsewhere && options.kernel.is_none() && options.bios.is_none() {
             return Err(Failure::usage(
                 "nothing to run: give --kernel FILE, --bios FILE or --restore DIR (`ringer demo` needs none)",
             ));
@@ -188,6 +202,15 @@ impl VmConfig {
         if options.gdb_wait && gdb.is_none() {
             return Err(Failure::usage("--gdb-wait waits for gdb: give --gdb, too"));
         }
+        let trace = options.trace.map(|path| TraceSpec {
+            path,
+            kinds: if options.trace_events.is_empty() {
+                Kind::ALL.to_vec()
+            } else {
+                options.trace_events
+            },
+            limit: options.trace_limit.map_or(TRACE_LIMIT, |size| size.0),
+        });
         // A bare program may use one as well: the bare-metal monitor finds its guests there.
         if options.initrd.is_some() && options.restore.is_some() {
             return Err(Failure::usage(
@@ -215,9 +238,12 @@ impl VmConfig {
             console: options.console.unwrap_or(ConsoleKind::Stdio),
             save: options.save,
             restore: options.restore,
-            deterministic: options.deterministic,
+            deterministic,
             mips,
             gdb,
+            record: options.record,
+            replay: options.replay,
+            trace,
             gdb_wait: options.gdb_wait,
             stats: options.stats,
             signature: options.signature,
@@ -250,6 +276,33 @@ impl VmConfig {
         let program = self.bios.as_ref().or(self.kernel.as_ref());
         program.or(self.restore.as_ref()).map(PathBuf::as_path)
     }
+}
+
+/// Checks that a recording, or a replay, is of one machine from its start.
+fn check_recording(options: &RunOptions) -> Result<(), Failure> {
+    if options.record.is_some() && options.restore.is_some() {
+        return Err(Failure::usage(
+            "--record begins when a machine starts; leave out --restore",
+        ));
+    }
+    if options.record.is_some() && !options.share.is_empty() {
+        return Err(Failure::usage(
+            "--record cannot record a shared folder, which others may change; leave out --share",
+        ));
+    }
+    let described = options.kernel.is_some()
+        || options.bios.is_some()
+        || options.restore.is_some()
+        || options.record.is_some()
+        || options.save.is_some()
+        || !options.disk.is_empty()
+        || !options.share.is_empty();
+    if options.replay.is_some() && described {
+        return Err(Failure::usage(
+            "--replay makes the machine that was recorded; leave out --kernel, --bios, --disk, --restore, --record, --save and the guest's name",
+        ));
+    }
+    Ok(())
 }
 
 /// The speed of deterministic machines: what was asked for, if it is possible.

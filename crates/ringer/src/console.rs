@@ -25,7 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Both directions of a console, shared between the device, the threads that read and write,
 /// and the monitor.
 pub struct Console {
-    input: Mutex<VecDeque<u8>>,
+    input: Mutex<Input>,
     /// Input was taken, or the console closed.
     input_taken: Condvar,
     output: Mutex<Output>,
@@ -39,9 +39,30 @@ pub struct Console {
     lossless: bool,
 }
 
+/// How far the guest has come with its console.
+pub struct Place {
+    written: u64,
+    /// What it could read.
+    input: VecDeque<u8>,
+}
+
+#[derive(Default)]
+struct Input {
+    /// What the guest can read.
+    bytes: VecDeque<u8>,
+    /// Of a deterministic machine: what waits until it is admitted.
+    typed: Vec<u8>,
+    /// What is typed is thrown away.
+    deaf: bool,
+}
+
 #[derive(Default)]
 struct Output {
     bytes: VecDeque<u8>,
+    /// How many bytes the guest has written so far, and the most that it ever had: more than the
+    /// first if it was taken back in time. What it writes again is not shown again.
+    written: u64,
+    shown: u64,
     /// Being written by the thread right now.
     in_flight: bool,
     closed: bool,
@@ -79,23 +100,49 @@ impl Console {
     /// Puts typed bytes into the queue, whatever its length. For input that is complete before
     /// the guest starts.
     pub fn type_all(&self, bytes: &[u8]) {
-        lock(&self.input).extend(bytes);
+        lock(&self.input).bytes.extend(bytes);
     }
     /// Puts typed bytes into the queue; waits at most `patience` for room and returns how many
     /// bytes were taken.
     pub fn type_some(&self, bytes: &[u8], patience: Duration) -> usize {
-        let queue = lock(&self.input);
-        let (mut queue, _) = self
+        let full = |input: &Input| input.bytes.len() + input.typed.len() >= INPUT_ROOM;
+        let input = lock(&self.input);
+        let (mut input, _) = self
             .input_taken
-            .wait_timeout_while(queue, patience, |queue| queue.len() >= INPUT_ROOM)
+            .wait_timeout_while(input, patience, |input| full(input))
             .unwrap_or_else(PoisonError::into_inner);
-        let room = INPUT_ROOM.saturating_sub(queue.len()).min(bytes.len());
-        queue.extend(bytes.iter().take(room));
+        if input.deaf {
+            return bytes.len();
+        }
+        let waiting = input.bytes.len() + input.typed.len();
+        let room = INPUT_ROOM.saturating_sub(waiting).min(bytes.len());
+        let taken = bytes.iter().take(room);
+        if self.lossless {
+            input.typed.extend(taken);
+        } else {
+            input.bytes.extend(taken);
+        }
         room
     }
     /// Whether typed bytes wait.
     pub fn has_input(&self) -> bool {
-        !lock(&self.input).is_empty()
+        !lock(&self.input).bytes.is_empty()
+    }
+    /// Whether bytes wait to be admitted to a deterministic machine.
+    pub fn has_typed(&self) -> bool {
+        !lock(&self.input).typed.is_empty()
+    }
+    /// Those that do.
+    pub fn take_typed(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.input).typed)
+    }
+    /// Lets bytes reach the guest of a deterministic machine.
+    pub fn admit(&self, bytes: &[u8]) {
+        lock(&self.input).bytes.extend(bytes);
+    }
+    /// Throws away what is typed from here on: the guest hears what it heard in another run.
+    pub fn hear_nothing(&self) {
+        lock(&self.input).deaf = true;
     }
     /// Waits until what was written so far is taken, but not for ever; then no more is accepted.
     pub fn close(&self) {
@@ -148,7 +195,27 @@ impl Console {
         }
     }
 
+    /// What a machine that is taken back in time finds here again.
+    pub fn place(&self) -> Place {
+        Place {
+            written: lock(&self.output).written,
+            input: lock(&self.input).bytes.clone(),
+        }
+    }
+    /// The machine is taken back.
+    pub fn go_to(&self, place: &Place) {
+        lock(&self.output).written = place.written;
+        lock(&self.input).bytes.clone_from(&place.input);
+    }
+
     fn write(&self, bytes: &[u8]) {
+        let mut output = lock(&self.output);
+        let known = output.shown - output.written;
+        output.written += bytes.len() as u64;
+        output.shown = output.shown.max(output.written);
+        drop(output);
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let bytes = bytes.get(known..).unwrap_or_default();
         self.history.add(bytes);
         let patience = if self.lossless {
             Duration::MAX
@@ -183,7 +250,7 @@ impl Console {
     }
 
     fn read(&self, into: &mut [u8]) -> usize {
-        let mut queue = lock(&self.input);
+        let queue = &mut lock(&self.input).bytes;
         let len = queue.len().min(into.len());
         for (to, from) in into.iter_mut().zip(queue.drain(..len)) {
             *to = from;

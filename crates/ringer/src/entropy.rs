@@ -1,5 +1,8 @@
 //! Random bytes for guests: the host's, or a fixed sequence for runs that must repeat.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use ringer_machine::backend::{BackendError, BackendResult, EntropyBackend};
 use rustix::rand::GetRandomFlags;
 
@@ -23,18 +26,30 @@ impl EntropyBackend for HostEntropy {
 
 /// The same sequence in every run: SplitMix64. No secret is safe with it, which is what
 /// `--deterministic` asks for.
+#[derive(Clone)]
 pub struct FixedEntropy {
-    state: u64,
+    /// Shared with the clones, which go on with the same sequence.
+    state: Arc<AtomicU64>,
 }
 
 impl FixedEntropy {
     /// The sequence that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self {
+            state: Arc::new(AtomicU64::new(seed)),
+        }
     }
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
+    /// The place in the sequence.
+    pub fn place(&self) -> u64 {
+        self.state.load(Relaxed)
+    }
+    /// Goes on from a place in the sequence.
+    pub fn go_to(&self, place: u64) {
+        self.state.store(place, Relaxed);
+    }
+    fn next(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.state.fetch_add(STEP, Relaxed).wrapping_add(STEP);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Exit statuses. Those from 1 to 99 are the guest's own: the code with which a test program
 /// reported failure.
 pub mod status {
-    /// The guest powered itself off, a test program passed, or the machine was saved.
+    /// The guest powered itself off, a test program passed, the machine was saved, or a recording
+    /// was replayed to its end.
     pub const SUCCESS: u8 = 0;
     /// The command line or the configuration makes no sense; no guest has run.
     pub const USAGE: u8 = 2;
@@ -52,6 +53,8 @@ pub enum Outcome {
     Stopped(&'static str),
     /// A command that the agent in the guest ran ended with this status.
     Command(u8),
+    /// A replay has come to the end of its recording.
+    Replayed,
     /// The machine was saved, to be resumed later.
     Saved(PathBuf),
     /// `--timeout` ran out.
@@ -65,7 +68,7 @@ impl Outcome {
     /// The exit status that tells it.
     pub fn status(&self) -> u8 {
         match self {
-            Self::PoweredOff | Self::Saved(_) => status::SUCCESS,
+            Self::PoweredOff | Self::Saved(_) | Self::Replayed => status::SUCCESS,
             Self::Code(code) => u8::try_from(*code)
                 .unwrap_or(status::GUEST_MAX)
                 .min(status::GUEST_MAX),
@@ -99,6 +102,7 @@ impl fmt::Display for Outcome {
                 "the guest asked for a reset, and --resets {limit} allows no more"
             ),
             Self::Stopped(by) => write!(f, "stopped by {by}"),
+            Self::Replayed => write!(f, "the recording ends here"),
             Self::Saved(dir) => write!(
                 f,
                 "saved to {0}; resume with `ringer run --restore {0}`",

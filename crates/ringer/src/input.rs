@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::control::prompt::{HELP, Line};
 use crate::control::{Action, Request};
 use crate::exit::Failure;
 use crate::run::Event;
+use crate::runner::Parker;
 use crate::terminal::{self, ESCAPE_HELP, EscapeParser, Key};
 
 /// How often a full queue is looked at again.
@@ -33,12 +35,29 @@ pub fn read_beforehand(console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Who wants to know that there is input.
+pub enum Arrival {
+    /// The devices take it up at once.
+    Devices(Arc<Board>),
+    /// A deterministic machine takes it up at the end of a round; it may sleep meanwhile.
+    Runner(Option<Arc<Parker>>),
+}
+
+impl Arrival {
+    fn tell(&self) {
+        match self {
+            Self::Devices(board) => board.poll(),
+            Self::Runner(parker) => parker.iter().for_each(Wake::wake_by_ref),
+        }
+    }
+}
+
 /// Where typed bytes go, and how their arrival is made known.
 pub struct Keyboard {
     /// The queue.
     pub console: Arc<Console>,
-    /// Its devices are told that there is input.
-    pub board: Arc<Board>,
+    /// Who is told that there is input.
+    pub arrival: Arrival,
     /// Receives commands.
     pub events: Sender<Event>,
 }
@@ -65,7 +84,7 @@ impl Keyboard {
         while !bytes.is_empty() {
             let taken = self.console.type_some(bytes, RETRY);
             bytes = bytes.get(taken..).unwrap_or_default();
-            self.board.poll();
+            self.arrival.tell();
         }
     }
     fn read_terminal(&self) {

@@ -97,6 +97,8 @@ pub struct Machine {
     pub io: Vec<(String, Arc<IoCounts>)>,
     /// The channels to an agent in the guest.
     pub agent: Option<Agent>,
+    /// Of a deterministic machine: what its random device gives.
+    pub random: FixedEntropy,
     /// Where the harts' threads sleep; in a deterministic machine all are the same.
     pub parkers: Vec<Arc<Parker>>,
 }
@@ -165,8 +167,12 @@ impl Machine {
             let device = Share::new(Box::new(server), &spec.tag);
             builder = builder.virtio(in_slot(format!("share-{}", spec.tag), Box::new(device)));
         }
-        let random = entropy(config.deterministic, seed::DEVICE);
-        builder = builder.virtio(in_slot("rng".to_string(), Box::new(Rng::new(random))));
+        let random = FixedEntropy::new(seed::DEVICE);
+        let source: Box<dyn EntropyBackend> = match config.deterministic {
+            true => Box::new(random.clone()),
+            false => Box::new(HostEntropy),
+        };
+        builder = builder.virtio(in_slot("rng".to_string(), Box::new(Rng::new(source))));
         let balloon = Balloon::new(Box::new(Releaser(memory.clone())));
         builder = builder.virtio(in_slot("balloon".to_string(), Box::new(balloon)));
         let second = ringer_machine::virtio::Console::new(second);
@@ -185,6 +191,7 @@ impl Machine {
             disks,
             io,
             agent,
+            random,
             parkers,
         })
     }

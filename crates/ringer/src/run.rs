@@ -27,16 +27,19 @@ use crate::control::{self, ReplyTo, Request};
 use crate::exit::{Failure, Outcome};
 use crate::gdb;
 use crate::htif::{self, Htif};
-use crate::input::{self, Keyboard};
+use crate::input::{self, Arrival, Keyboard};
 use crate::loader::{Payload, Symbols};
-use crate::machine::{Machine, console_backend};
+use crate::machine::{Machine, MachineClock, console_backend};
 use crate::net;
+use crate::replay::{self, Inputs};
+use crate::reverse::History;
 use crate::runner::{Activity, Debugged, Engines, Gate, Seat, Stops, Threads, Vm};
 use crate::semihosting::Semihosting;
 use crate::signals;
 use crate::snapshot::{self, Reader, Writer};
 use crate::state::{self, Origin};
 use crate::terminal::{self, Terminal};
+use crate::trace::{Kind, Recorder, TraceSpec};
 use confinement::Confinement;
 
 /// How long a guest that was asked to power off may take.
@@ -54,6 +57,10 @@ pub enum Event {
     Exit(u64),
     /// All harts wait for what cannot come.
     Stuck,
+    /// A replay has come to the end of its recording.
+    Replayed,
+    /// A replay is not the same as what was recorded.
+    Diverged(String),
     /// This process was asked to end.
     Signal(&'static str),
     /// The operator wants to end, by this key.
@@ -76,6 +83,11 @@ pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
         return background::start().map(Outcome::Detached);
     }
     let mut config = config;
+    let inputs = match (config.replay.clone(), config.record.clone()) {
+        (Some(path), _) => replay::adopt(&mut config, &path)?,
+        (None, Some(path)) => replay::record(&config, &path)?,
+        (None, None) => Inputs::default(),
+    };
     let (source, symbols) = match config.restore.clone() {
         Some(dir) => {
             let dir = snapshot::find(&dir)?;
@@ -90,7 +102,7 @@ pub fn run(config: VmConfig) -> Result<Outcome, Failure> {
             (Source::Boot(files), symbols)
         }
     };
-    conduct(config, source, symbols)
+    conduct(config, source, symbols, inputs)
 }
 
 /// Runs a kernel that comes with Ringer.
@@ -98,11 +110,22 @@ pub fn run_embedded(config: VmConfig, kernel: Payload) -> Result<Outcome, Failur
     if config.detach {
         return background::start().map(Outcome::Detached);
     }
+    if config.record.is_some() || config.replay.is_some() {
+        return Err(Failure::usage(
+            "the demo cannot be recorded; record a guest of yours: ringer run --kernel FILE --record FILE",
+        ));
+    }
     let files = BootFiles::embedded(kernel, &config);
-    conduct(config, Source::Boot(files), Symbols::default())
+    let inputs = Inputs::default();
+    conduct(config, Source::Boot(files), Symbols::default(), inputs)
 }
 
-fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome, Failure> {
+fn conduct(
+    config: VmConfig,
+    source: Source,
+    symbols: Symbols,
+    inputs: Inputs,
+) -> Result<Outcome, Failure> {
     check_signature(&config, &symbols)?;
     if config.detached {
         background::leave_terminal();
@@ -119,7 +142,13 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         ));
     }
     let (events, inbox) = mpsc::channel();
-    let vm = Arc::new(assemble(&config, &source, &symbols, events.clone())?);
+    let vm = Arc::new(assemble(
+        &config,
+        &source,
+        &symbols,
+        events.clone(),
+        inputs,
+    )?);
     let (files, saved) = match source {
         Source::Boot(files) => {
             vm.start_harts(&files)?;
@@ -135,6 +164,9 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
         tracked: true,
     };
     let debugger = config.gdb.as_ref().map(gdb::Door::open).transpose()?;
+    let tracer = (config.trace.as_ref())
+        .map(|spec| vm.start_trace(spec))
+        .transpose()?;
     let signature = open_signature(&config)?;
     let background = match &place {
         Some(place) if config.detached => Some(Background::new(place)?),
@@ -189,6 +221,15 @@ fn conduct(config: VmConfig, source: Source, symbols: Symbols) -> Result<Outcome
     if stopped {
         conductor.report()?;
     }
+    if let Some(tracer) = tracer {
+        tracer.finish()?;
+    }
+    if stopped
+        && vm.inputs.is_on_file()
+        && let Ok(outcome) = &outcome
+    {
+        vm.inputs.finish(&vm, outcome)?;
+    }
     vm.gate.end();
     written.and(outcome)
 }
@@ -227,6 +268,7 @@ fn assemble(
     source: &Source,
     symbols: &Symbols,
     events: Sender<Event>,
+    inputs: Inputs,
 ) -> Result<Vm, Failure> {
     let machine = Machine::build(config)?;
     let needs_sbi = match source {
@@ -266,7 +308,12 @@ fn assemble(
         debugged: Debugged::default(),
         events,
         instructions_per_tick: config.mips * 1_000_000 / TICKS_PER_SECOND,
-        interactive: config.console != ConsoleKind::None && io::stdin().is_terminal(),
+        interactive: config.console != ConsoleKind::None
+            && config.replay.is_none()
+            && (config.record.is_some() || io::stdin().is_terminal()),
+        inputs,
+        history: Mutex::new((config.deterministic && config.gdb.is_some()).then(History::default)),
+        paced: config.record.is_some(),
         started: Instant::now(),
         machine,
     })
@@ -282,14 +329,23 @@ fn connect_input(
         return Ok(None);
     }
     let terminal = Terminal::open();
-    if terminal.is_none() && config.deterministic {
+    if config.replay.is_some() {
+        vm.machine.console.hear_nothing();
+        if terminal.is_none() {
+            return Ok(None);
+        }
+    }
+    if terminal.is_none() && config.deterministic && config.record.is_none() {
         input::read_beforehand(&vm.machine.console)?;
         return Ok(None);
     }
     terminal::raw();
     let keyboard = Keyboard {
         console: Arc::clone(&vm.machine.console),
-        board: Arc::clone(&vm.machine.board),
+        arrival: match &vm.machine.clock {
+            MachineClock::Host(_) => Arrival::Devices(Arc::clone(&vm.machine.board)),
+            MachineClock::Virtual(_) => Arrival::Runner(vm.machine.parkers.first().cloned()),
+        },
         events,
     };
     keyboard.watch(terminal.is_some());
@@ -406,6 +462,8 @@ impl Conductor {
             Event::Stuck => Some(Outcome::Crashed(
                 "all harts wait for an interrupt, and none can come".to_string(),
             )),
+            Event::Replayed => Some(Outcome::Replayed),
+            Event::Diverged(why) => return Err(Failure::monitor(why)),
             Event::Quit(by) => Some(Outcome::Stopped(by)),
             Event::Signal("SIGINT") => Some(Outcome::Stopped("SIGINT")),
             Event::Signal(name) => self.asked_to_end(name)?,
@@ -525,13 +583,37 @@ impl Conductor {
 fn ask_to_power_off(vm: Arc<Vm>) {
     thread::spawn(move || {
         for key in [b's', b'u', b'o'] {
-            vm.machine.board.uart().send_break_and(key);
+            vm.send_break_and(key);
             thread::sleep(SYSRQ_PAUSE);
         }
     });
 }
 
 impl Vm {
+    fn send_break_and(&self, key: u8) {
+        match &self.machine.clock {
+            MachineClock::Host(_) => self.machine.board.uart().send_break_and(key),
+            MachineClock::Virtual(_) => {
+                self.inputs.send_break_and(key);
+                self.call_in();
+            }
+        }
+    }
+
+    /// Has what happens written down.
+    fn start_trace(&self, spec: &TraceSpec) -> Result<Arc<Recorder>, Failure> {
+        let board = &self.machine.board;
+        let clock = Arc::clone(board.clock());
+        let tracer = Recorder::new(spec, self.seats.len(), board.device_names(), clock)?;
+        if tracer.wants(Kind::Mmio) {
+            board.set_tap(tracer.clone());
+        }
+        for seat in &self.seats {
+            crate::runner::sit(seat).watch.trace(Arc::clone(&tracer));
+        }
+        Ok(tracer)
+    }
+
     /// Puts the guest's files into RAM and its harts at their start.
     fn start_harts(&self, files: &BootFiles) -> Result<(), Failure> {
         let booted = files.boot(&self.machine.board)?;

@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 pub use file::FileDisk;
-pub use overlay::{Overlay, OverlayDisk, works_in};
+pub use overlay::{Blocks, Overlay, OverlayDisk, works_in};
 
 use crate::config::DiskSpec;
 use layers::{Image, Opening};

@@ -1,5 +1,6 @@
 //! Writes kept apart from a base image that is only read, and forgotten at the end.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -9,6 +10,9 @@ use ringer_machine::backend::{BackendError, BackendResult, BlockBackend};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 use super::DiskError;
+
+/// Blocks that were written, by number.
+pub type Blocks = BTreeMap<u64, Arc<[u8]>>;
 
 /// The unit in which the overlay replaces the base.
 const BLOCK: u64 = 4096;
@@ -81,6 +85,28 @@ impl Overlay {
             }
         }
         Ok(Ok(()))
+    }
+    /// What was written, block by block; what is the same as `before` is shared with it.
+    pub fn written(&self, before: Option<&Blocks>) -> BackendResult<Blocks> {
+        let mut blocks = Blocks::new();
+        let taken = self.for_each_block(|number, content| {
+            let known = before.and_then(|before| before.get(&number));
+            let content = match known {
+                Some(known) if **known == *content => Arc::clone(known),
+                _ => content.into(),
+            };
+            blocks.insert(number, content);
+            Ok::<_, BackendError>(())
+        });
+        taken??;
+        Ok(blocks)
+    }
+    /// Makes the overlay what it was when this was written.
+    pub fn go_back(&self, blocks: &Blocks) -> BackendResult {
+        self.state().owned.fill(0);
+        blocks
+            .iter()
+            .try_for_each(|(number, content)| self.restore_block(*number, content))
     }
     /// Puts a saved block back.
     pub fn restore_block(&self, number: u64, content: &[u8]) -> BackendResult {

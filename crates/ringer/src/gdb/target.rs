@@ -14,6 +14,9 @@ use gdbstub::target::ext::base::multithread::{
     MultiThreadBase, MultiThreadResume, MultiThreadResumeOps, MultiThreadSchedulerLocking,
     MultiThreadSchedulerLockingOps, MultiThreadSingleStep, MultiThreadSingleStepOps,
 };
+use gdbstub::target::ext::base::reverse_exec::{
+    ReplayLogPosition, ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps,
+};
 use gdbstub::target::ext::base::single_register_access::{
     SingleRegisterAccess, SingleRegisterAccessOps,
 };
@@ -32,6 +35,7 @@ use super::registers;
 use crate::control::answer::HartActivity;
 use crate::control::{Action, Request};
 use crate::machine::MachineClock;
+use crate::reverse::{self, Backwards, Found};
 use crate::run::Event;
 use crate::runner::{Activity, Order, Points, Reason, Stop, Vm, WatchKind, Watchpoint, sit};
 
@@ -55,6 +59,8 @@ pub struct Debugger {
     locked: bool,
     /// Addresses are physical.
     physical: bool,
+    /// What going back has come to; gdb hears it when it listens.
+    came_to: Option<MultiThreadStopReason<u64>>,
 }
 
 /// gdb's number of a hart.
@@ -85,6 +91,7 @@ impl Debugger {
             actions: vec![None; vm.seats.len()],
             locked: false,
             physical: false,
+            came_to: None,
             vm,
         })
     }
@@ -99,6 +106,9 @@ impl Debugger {
     pub fn next_stop(&mut self, patience: Duration) -> Option<MultiThreadStopReason<u64>> {
         if let Some(status) = self.vm.debugged.ended() {
             return Some(MultiThreadStopReason::Exited(status));
+        }
+        if let Some(reason) = self.came_to.take() {
+            return Some(reason);
         }
         let stop = self.vm.stops.wait(patience)?;
         // The hart that has stopped holds the gate already; others may still be on their way.
@@ -127,16 +137,58 @@ impl Debugger {
                 },
                 addr: hit.address,
             },
+            Reason::End => MultiThreadStopReason::ReplayLog {
+                tid: Some(tid),
+                pos: ReplayLogPosition::End,
+            },
             Reason::Step => MultiThreadStopReason::SignalWithThread {
                 tid,
                 signal: Signal::SIGTRAP,
             },
         }
     }
+    fn points(&self) -> Arc<Points> {
+        let breakpoints = self.software.union(&self.hardware).copied();
+        Arc::new(Points::new(breakpoints, self.watchpoints.clone()))
+    }
+    /// Takes the machine back in time.
+    fn go_back(&mut self, backwards: &Backwards) {
+        let reason = match reverse::go_back(&self.vm, backwards) {
+            Ok(Found::Stop(hart, reason)) => match backwards {
+                Backwards::Step(_) => self.report(Stop {
+                    hart,
+                    reason: Reason::Step,
+                }),
+                Backwards::Continue(_) => self.report(Stop { hart, reason }),
+            },
+            Ok(Found::Beginning) => MultiThreadStopReason::ReplayLog {
+                tid: None,
+                pos: ReplayLogPosition::Begin,
+            },
+            Err(why) => {
+                eprint!("\r\nringer: going back failed: {why}\r\n");
+                MultiThreadStopReason::SignalWithThread {
+                    tid: thread(0),
+                    signal: Signal::SIGABRT,
+                }
+            }
+        };
+        self.came_to = Some(reason);
+    }
+    /// Whether gdb may change the machine. What was recorded could not be replayed then.
+    fn may_write(&self) -> TargetResult<(), Self> {
+        if self.vm.inputs.is_on_file() {
+            return Err(TargetError::NonFatal);
+        }
+        // Going this way again would not bring it back.
+        if let Some(history) = &mut *self.vm.history() {
+            history.forget();
+        }
+        Ok(())
+    }
     /// Lets the harts run, each as it was told.
     fn go(&mut self) {
-        let breakpoints = self.software.union(&self.hardware).copied();
-        let points = Arc::new(Points::new(breakpoints, self.watchpoints.clone()));
+        let points = self.points();
         // A deterministic machine has a schedule of its own.
         let locked = self.locked && matches!(self.vm.machine.clock, MachineClock::Host(_));
         for (seat, action) in self.vm.seats.iter().zip(&self.actions) {
@@ -232,6 +284,7 @@ impl MultiThreadBase for Debugger {
         Ok(())
     }
     fn write_registers(&mut self, regs: &Core, tid: Tid) -> TargetResult<(), Self> {
+        self.may_write()?;
         let seat = self.vm.seats.get(hart(tid)).ok_or(TargetError::NonFatal)?;
         registers::set_core(&mut sit(seat), regs);
         Ok(())
@@ -246,6 +299,7 @@ impl MultiThreadBase for Debugger {
         }
     }
     fn write_addrs(&mut self, start: u64, data: &[u8], tid: Tid) -> TargetResult<(), Self> {
+        self.may_write()?;
         let written = self.with_memory(tid, |memory| memory.write(start, data))?;
         written.ok_or(TargetError::NonFatal)?;
         // It may have been code or a page table, of any hart.
@@ -287,6 +341,7 @@ impl SingleRegisterAccess<Tid> for Debugger {
         register: Register,
         value: &[u8],
     ) -> TargetResult<(), Self> {
+        self.may_write()?;
         let seat = self.vm.seats.get(hart(tid)).ok_or(TargetError::NonFatal)?;
         let value = value.try_into().map_err(|_| TargetError::NonFatal)?;
         let board = &*self.vm.machine.board;
@@ -329,12 +384,35 @@ impl MultiThreadResume for Debugger {
     fn support_single_step(&mut self) -> Option<MultiThreadSingleStepOps<'_, Self>> {
         Some(self)
     }
+    fn support_reverse_step(&mut self) -> Option<ReverseStepOps<'_, Tid, Self>> {
+        self.remembers().then_some(self)
+    }
+    fn support_reverse_cont(&mut self) -> Option<ReverseContOps<'_, Tid, Self>> {
+        self.remembers().then_some(self)
+    }
     fn support_scheduler_locking(&mut self) -> Option<MultiThreadSchedulerLockingOps<'_, Self>> {
         Some(self)
     }
 }
 
+impl ReverseStep<Tid> for Debugger {
+    fn reverse_step(&mut self, tid: Tid) -> Result<(), Never> {
+        self.go_back(&Backwards::Step(hart(tid)));
+        Ok(())
+    }
+}
+
+impl ReverseCont<Tid> for Debugger {
+    fn reverse_cont(&mut self) -> Result<(), Never> {
+        self.go_back(&Backwards::Continue(self.points()));
+        Ok(())
+    }
+}
+
 impl Debugger {
+    fn remembers(&self) -> bool {
+        self.vm.history().is_some()
+    }
     fn set_action(&mut self, tid: Tid, order: Order) {
         if let Some(action) = self.actions.get_mut(hart(tid)) {
             *action = Some(order);

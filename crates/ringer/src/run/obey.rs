@@ -59,6 +59,9 @@ impl Conductor {
                 self.threads.resume();
                 done("running")
             }
+            Action::Reset {} if self.vm.inputs.is_on_file() => {
+                refuse("a recording knows of no reset from outside; let the guest reset itself")
+            }
             Action::Reset {} => match self.reset() {
                 Ok(None) => done("reset"),
                 Ok(Some(outcome)) => {

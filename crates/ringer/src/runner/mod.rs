@@ -21,6 +21,8 @@ use ringer_machine::sbi::Sbi;
 use crate::args::EngineKind;
 use crate::htif::Htif;
 use crate::machine::{Machine, MachineClock};
+use crate::replay::Inputs;
+use crate::reverse::History;
 use crate::run::Event;
 use crate::semihosting::Semihosting;
 use crate::stats::Stats;
@@ -30,9 +32,9 @@ pub use engine::{Engine, Engines};
 pub use gate::Gate;
 pub use parker::Parker;
 pub use ringer_machine::activity::Activity;
-pub use round_robin::Schedule;
+pub use round_robin::{QUANTUM, Schedule};
 pub use seat::{HartMemory, Seat};
-pub use watch::{Debugged, Order, Points, Reason, Stop, Stops, WatchKind, Watchpoint};
+pub use watch::{Debugged, Hit, Order, Points, Reason, Sought, Stop, Stops, WatchKind, Watchpoint};
 
 /// How long a thread may take to come to the gate: a device may wait for a slow disk or
 /// terminal meanwhile.
@@ -66,6 +68,12 @@ pub struct Vm {
     pub instructions_per_tick: u64,
     /// Input may come from outside while the guest waits.
     pub interactive: bool,
+    /// What a deterministic machine hears from outside.
+    pub inputs: Inputs,
+    /// What is remembered of a deterministic run, to go back in it.
+    pub history: Mutex<Option<History>>,
+    /// A deterministic machine waits as long as its guest does.
+    pub paced: bool,
     /// When it was started.
     pub started: Instant,
 }
@@ -196,6 +204,9 @@ impl Vm {
             seat.watch.drop_turn();
         }
         self.schedule().restart();
+        if let Some(history) = &mut *self.history() {
+            history.forget();
+        }
     }
     /// Which engine executes the instructions.
     pub fn engine(&self) -> EngineKind {

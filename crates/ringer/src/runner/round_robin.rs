@@ -1,15 +1,18 @@
 //! All harts in turn on one thread, in virtual time: the same input gives the same run.
 
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
 
-use ringer_machine::clock::{Clock, VirtualClock};
+use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 
 use super::seat::{Seat, Turn};
+use super::watch::{Reason, Stop};
 use super::{Vm, sit};
+use crate::reverse::History;
 use crate::run::Event;
 
 /// Instructions that a hart executes in its turn.
-const QUANTUM: u64 = 2_000;
+pub const QUANTUM: u64 = 2_000;
 
 /// Where a deterministic machine is in its schedule. It stays there while the machine stands
 /// still, so that stopping it anywhere changes nothing.
@@ -33,12 +36,21 @@ pub fn run(vm: &Vm, clock: &VirtualClock) {
         let mut seats: Vec<_> = vm.seats.iter().map(sit).collect();
         let mut schedule = vm.schedule();
         while !vm.gate.is_closed() {
+            if schedule.next == 0
+                && let Some(history) = &mut *vm.history()
+            {
+                history.pass(vm, clock, &schedule, &seats);
+            }
             schedule.go_on(vm, clock, &mut seats);
         }
     }
 }
 
 impl Schedule {
+    /// How many turns of this round are over.
+    pub fn turns(&self) -> usize {
+        self.next
+    }
     /// The harts start again.
     pub fn restart(&mut self) {
         *self = Self {
@@ -48,9 +60,17 @@ impl Schedule {
     }
 
     /// One turn, or the end of a round.
-    fn go_on(&mut self, vm: &Vm, clock: &VirtualClock, seats: &mut [MutexGuard<'_, Seat>]) {
+    pub(crate) fn go_on(
+        &mut self,
+        vm: &Vm,
+        clock: &VirtualClock,
+        seats: &mut [MutexGuard<'_, Seat>],
+    ) {
+        if vm.inputs.ends_before(self.round, self.next) {
+            return vm.end_replay();
+        }
         let Some(seat) = seats.get_mut(self.next) else {
-            return self.end_round(vm, clock);
+            return self.end_round(vm, clock, seats);
         };
         match seat.turn(vm, QUANTUM) {
             Turn::Ran(count) | Turn::Spins(count) => self.longest = self.longest.max(count),
@@ -61,14 +81,15 @@ impl Schedule {
         self.next += 1;
     }
 
-    fn end_round(&mut self, vm: &Vm, clock: &VirtualClock) {
+    fn end_round(&mut self, vm: &Vm, clock: &VirtualClock, seats: &[MutexGuard<'_, Seat>]) {
         // Harts run side by side: a round takes as long as its longest turn.
         self.rest += self.longest;
         clock.advance(self.rest / vm.instructions_per_tick);
         self.rest %= vm.instructions_per_tick;
+        vm.inputs.take(vm, self.round, seats);
         vm.machine.board.poll();
         if self.longest == 0 {
-            skip_idle_time(vm, clock, self.timer);
+            skip_idle_time(vm, clock, self.round, self.timer);
         }
         self.round += 1;
         self.next = 0;
@@ -78,15 +99,18 @@ impl Schedule {
 }
 
 /// No hart has anything to do: nothing happens before the next timer.
-fn skip_idle_time(vm: &Vm, clock: &VirtualClock, timer: Option<u64>) {
+fn skip_idle_time(vm: &Vm, clock: &VirtualClock, round: u64, timer: Option<u64>) {
+    if let Some(ticks) = vm.inputs.woken(round) {
+        return clock.set_ticks(ticks);
+    }
+    let was_here = vm.inputs.knows_more(round);
     match timer {
+        Some(ticks) if vm.paced && !was_here => wait(vm, clock, round, ticks),
         Some(ticks) => clock.set_ticks(ticks.max(clock.ticks())),
+        None if was_here => {}
         None if vm.interactive => {
             if let Some(parker) = vm.machine.parkers.first() {
-                let lines = vm.machine.board.all_lines();
-                parker.park(None, || {
-                    vm.gate.is_closed() || lines.iter().any(|line| line.has_requests())
-                });
+                parker.park(None, || vm.is_needed());
             }
         }
         // A wire may have risen in the poll just now.
@@ -95,10 +119,46 @@ fn skip_idle_time(vm: &Vm, clock: &VirtualClock, timer: Option<u64>) {
     }
 }
 
+/// Waits as long as the guest does, unless something comes in meanwhile.
+fn wait(vm: &Vm, clock: &VirtualClock, round: u64, ticks: u64) {
+    let (began, before) = (Instant::now(), clock.ticks());
+    if let Some(parker) = vm.machine.parkers.first() {
+        parker.park(Some(vm.machine.instant_of(ticks)), || vm.is_needed());
+    }
+    let passed = began.elapsed().as_nanos() as u64 / NANOS_PER_TICK;
+    let now = before.saturating_add(passed);
+    if now < ticks {
+        vm.inputs.wake(round, now);
+        clock.set_ticks(now);
+    } else {
+        clock.set_ticks(ticks.max(before));
+    }
+}
+
 impl Vm {
+    /// What is remembered of a deterministic run, if anything is.
+    pub fn history(&self) -> MutexGuard<'_, Option<History>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// A replay has come to its end. A debugger may want to go back from there.
+    fn end_replay(&self) {
+        if self.debugged.is_on() {
+            self.gate.hold();
+            self.stops.tell(Stop {
+                hart: 0,
+                reason: Reason::End,
+            });
+        } else {
+            self.tell(Event::Replayed);
+        }
+    }
     /// Where the machine is in its schedule, if it is deterministic.
     pub fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Whether there is a reason not to sleep on.
+    fn is_needed(&self) -> bool {
+        self.gate.is_closed() || self.inputs.wait(self) || self.is_asked()
     }
     /// Whether any hart has a request to look at.
     fn is_asked(&self) -> bool {

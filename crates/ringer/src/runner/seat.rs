@@ -7,7 +7,7 @@ use ringer_hart::{Bus, Exit, GuestPhys, GuestVirt, Hart};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 
-use super::watch::{Order, Reason, Stop, Watch, Watched};
+use super::watch::{Call, Order, Reason, Stop, Watch, Watched};
 use super::{Engine, Vm};
 use crate::run::Event;
 use crate::semihosting::{GuestMemory, Reply};
@@ -60,7 +60,9 @@ impl Seat {
         if self.watch.order == Order::Stay {
             return Turn::Held;
         }
-        if !self.wake(vm) {
+        let runs = self.wake(vm);
+        self.watch.tell_activity(&self.hart, self.activity);
+        if !runs {
             self.look_around(vm); // its last words may have been left half heard
             return Turn::Idle(self.activity.alarm(&self.hart, board));
         }
@@ -77,6 +79,7 @@ impl Seat {
             Exit::Sbi => self.answer_sbi(vm),
             Exit::Semihosting => self.answer_semihosting(vm),
         }
+        self.watch.tell_activity(&self.hart, self.activity);
         self.look_around(vm);
         let retired = self.hart.counts.retired.wrapping_sub(before);
         if self.watch.order == Order::Step && !matches!(exit, Exit::Budget | Exit::Yield) {
@@ -129,7 +132,9 @@ impl Seat {
         let Some(sbi) = &vm.sbi else {
             return;
         };
+        let call = Call::of(&self.hart);
         self.activity = sbi.call(&mut self.hart, &vm.machine.board).into();
+        self.watch.tell_call(&self.hart, call);
     }
 
     fn answer_semihosting(&mut self, vm: &Vm) {
@@ -169,7 +174,7 @@ impl Seat {
 
 impl Vm {
     /// Stops the machine and tells the conductor why.
-    pub(super) fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         self.gate.close();
         self.call_in();
         // The conductor is gone only when the process is about to end.

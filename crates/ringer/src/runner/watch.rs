@@ -6,14 +6,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ringer_hart::csr::{mcause, mstatus};
 use ringer_hart::hart::Effects;
 use ringer_hart::interpret::{Slice, Watcher};
 use ringer_hart::memory::CACHE_BLOCK;
 use ringer_hart::translate::Access;
-use ringer_hart::{Exit, Hart, HartId, Interpreter};
+use ringer_hart::{Exit, Hart, HartId, Interpreter, Privilege};
 use ringer_isa::table::Format;
 use ringer_isa::{Insn, Op};
+use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
+
+use crate::trace::{Recorder, What};
 
 /// Which accesses a watchpoint is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +134,10 @@ pub enum Reason {
     /// It is before an access that somebody watches. That is how gdb wants it of this architecture:
     /// it executes the instruction by a step and looks what it has done.
     Watchpoint(Hit),
-    /// It has executed one instruction.
+    /// It has executed one instruction, or as many as it was to.
     Step,
+    /// The replay ends here.
+    End,
 }
 
 /// A hart has stopped.
@@ -186,6 +192,10 @@ impl Debugged {
     pub fn begin(&self) {
         self.state().0 = true;
     }
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        self.state().0
+    }
     /// It has gone.
     pub fn leave(&self) {
         self.state().0 = false;
@@ -210,14 +220,45 @@ pub enum Order {
     Run,
     /// Execute one instruction.
     Step,
+    /// Execute so many instructions of a turn, in all, and stop behind the last.
+    Behind(u64),
+    /// As before, and stop before the next, when interrupts were looked for.
+    Before(u64),
     /// Stand still.
     Stay,
 }
+
+/// What a search through the past looks for.
+#[derive(Clone, Debug)]
+pub enum Sought {
+    /// Any instruction.
+    Anything,
+    /// Instructions at which a hart would stop.
+    Points(Arc<Points>),
+}
+
+impl Sought {
+    /// Whether it is this instruction; and the access that makes it one.
+    fn is(&self, hart: &Hart, insn: Option<&Insn>) -> Option<Option<Hit>> {
+        match self {
+            Self::Anything => Some(None),
+            Self::Points(points) => match insn.and_then(|insn| points.touched_by(insn, hart)) {
+                None => points.breaks_at(hart.pc).then_some(None),
+                hit => Some(hit),
+            },
+        }
+    }
+}
+
+/// An instruction that was sought: how many of the turn are before it, and the access, if that is
+/// what it is about.
+type Seen = (u64, Option<Hit>);
 
 /// A turn that was stopped on the way.
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
     slice: Slice,
+    budget: u64,
     /// What the hart had retired when the turn began.
     before: u64,
 }
@@ -242,16 +283,77 @@ pub struct Watch {
     /// What the interpreter remembers is right: nobody else has run or changed the hart since.
     current: bool,
     unfinished: Option<Unfinished>,
+    sought: Option<Sought>,
+    seen: Cell<Option<Seen>>,
+    /// Who writes down what happens.
+    tracer: Option<Arc<Recorder>>,
+    /// What the trace was told that the hart does.
+    told: Option<Activity>,
 }
 
 impl Watch {
     /// Whether the hart must run here and not on its engine.
     pub fn is_needed(&self) -> bool {
-        self.order == Order::Step || self.unfinished.is_some() || !self.points.is_empty()
+        self.order != Order::Run
+            || self.sought.is_some()
+            || self.unfinished.is_some()
+            || !self.points.is_empty()
+            || self
+                .tracer
+                .as_ref()
+                .is_some_and(|tracer| tracer.needs_eyes())
     }
-    /// How many instructions are left of a turn that was stopped on the way.
-    pub fn left(&self) -> Option<u64> {
-        self.unfinished.map(|turn| turn.slice.left())
+    /// Has what happens written down.
+    pub fn trace(&mut self, tracer: Arc<Recorder>) {
+        self.tracer = Some(tracer);
+    }
+    /// The trace hears what the hart does, if that is news.
+    pub fn tell_activity(&mut self, hart: &Hart, activity: Activity) {
+        if let Some(tracer) = &self.tracer
+            && self.told.replace(activity) != Some(activity)
+        {
+            let what = match activity {
+                Activity::Running => What::Runs,
+                Activity::Waiting => What::Waits,
+                Activity::Stopped => What::Stops,
+            };
+            tracer.tell(hart, what);
+        }
+    }
+    /// The trace hears of a call that the monitor has answered.
+    pub fn tell_call(&self, hart: &Hart, call: Call) {
+        if let Some(tracer) = &self.tracer {
+            let [extension, function, a0, a1] = call.0;
+            let error = hart.x[10];
+            tracer.tell(
+                hart,
+                What::Sbi {
+                    extension,
+                    function,
+                    a0,
+                    a1,
+                    error,
+                },
+            );
+        }
+    }
+    /// Whether a turn was stopped on the way.
+    pub fn is_in_turn(&self) -> bool {
+        self.unfinished.is_some()
+    }
+    /// How many instructions were executed of a turn that was stopped on the way.
+    pub fn done(&self) -> u64 {
+        self.unfinished
+            .map_or(0, |turn| turn.budget - turn.slice.left())
+    }
+    /// Looks for something from here on, or no more.
+    pub fn seek(&mut self, sought: Option<Sought>) {
+        self.sought = sought;
+        self.seen.take();
+    }
+    /// The last that was seen of it since this was asked before.
+    pub fn seen(&self) -> Option<Seen> {
+        self.seen.take()
     }
     /// The hart or its memory were changed by somebody else.
     pub fn forget(&mut self) {
@@ -270,11 +372,18 @@ impl Watch {
         }
         let mut turn = self.unfinished.take().unwrap_or(Unfinished {
             slice: Slice::new(budget),
+            budget,
             before: hart.counts.retired,
         });
         let eyes = Eyes {
             points: &self.points,
-            step: self.order == Order::Step,
+            order: self.order,
+            done: Cell::new(turn.budget - turn.slice.left()),
+            sought: self.sought.as_ref(),
+            seen: &self.seen,
+            tracer: self.tracer.as_deref(),
+            traps: Cell::new(traps(hart)),
+            satp: Cell::new(hart.csrs.satp),
             executed: Cell::new(false),
             reason: Cell::new(Reason::Breakpoint),
         };
@@ -294,19 +403,103 @@ impl Watch {
     }
 }
 
+/// What a hart that calls the SBI asks: extension, function and two arguments.
+pub struct Call([u64; 4]);
+
+impl Call {
+    /// The call that `hart` stands at.
+    pub fn of(hart: &Hart) -> Self {
+        Self([hart.x[17], hart.x[16], hart.x[10], hart.x[11]])
+    }
+}
+
+/// How often the hart has trapped.
+fn traps(hart: &Hart) -> u64 {
+    let counts = hart.counts.exceptions.iter();
+    counts.fold(0, |sum, count| sum.wrapping_add(*count))
+}
+
 /// Looks on while a hart runs.
 struct Eyes<'a> {
     points: &'a Points,
-    step: bool,
+    order: Order,
+    /// How many instructions of the turn were executed.
+    done: Cell<u64>,
+    sought: Option<&'a Sought>,
+    seen: &'a Cell<Option<Seen>>,
+    tracer: Option<&'a Recorder>,
+    /// As of the last instruction, for the trace to see what is new.
+    traps: Cell<u64>,
+    satp: Cell<u64>,
     /// An instruction was executed in this run.
     executed: Cell<bool>,
     reason: Cell<Reason>,
 }
 
+impl Eyes<'_> {
+    /// Writes down what an instruction has done beyond the registers.
+    fn write_down(&self, tracer: &Recorder, hart: &Hart) {
+        let traps = traps(hart);
+        if self.traps.replace(traps) != traps {
+            let [cause, epc, tval, from, to] = handled(hart);
+            tracer.tell(
+                hart,
+                What::Trap {
+                    cause,
+                    epc,
+                    tval,
+                    from,
+                    to,
+                },
+            );
+        }
+        let satp = hart.csrs.satp;
+        if self.satp.replace(satp) != satp {
+            tracer.tell(hart, What::Satp { value: satp });
+        }
+        if hart.effects.contains(Effects::FENCE_VMA) {
+            let va = hart.fence.va.map_or(u64::MAX, |va| va.0);
+            let asid = hart.fence.asid.map_or(u64::MAX, u64::from);
+            tracer.tell(hart, What::Fence { va, asid });
+        }
+    }
+}
+
+/// Cause, address and value of the trap that a hart is at the handler of, and the modes before
+/// and now.
+fn handled(hart: &Hart) -> [u64; 5] {
+    let csrs = &hart.csrs;
+    let to = hart.mode.privilege;
+    let [cause, epc, tval, from] = match to {
+        Privilege::Machine => [
+            csrs.mcause,
+            csrs.mepc,
+            csrs.mtval,
+            (csrs.mstatus & mstatus::MPP) >> mstatus::MPP_SHIFT,
+        ],
+        _ => [
+            csrs.scause,
+            csrs.sepc,
+            csrs.stval,
+            u64::from(csrs.mstatus & mstatus::SPP != 0),
+        ],
+    };
+    [cause & !mcause::INTERRUPT, epc, tval, from, to as u64]
+}
+
 impl Watcher for Eyes<'_> {
     fn before(&self, hart: &Hart, insn: Option<&Insn>) -> bool {
+        if self.order == Order::Before(self.done.get()) {
+            self.reason.set(Reason::Step);
+            return true;
+        }
+        if let Some(sought) = self.sought
+            && let Some(hit) = sought.is(hart, insn)
+        {
+            self.seen.set(Some((self.done.get(), hit)));
+        }
         // A step gets off what it begins at.
-        if self.step && !self.executed.get() {
+        if self.order == Order::Step && !self.executed.get() {
             return false;
         }
         if self.points.breaks_at(hart.pc) {
@@ -322,12 +515,31 @@ impl Watcher for Eyes<'_> {
         }
         false
     }
-    fn after(&self, _hart: &Hart) -> bool {
+    fn after(&self, hart: &Hart) -> bool {
         self.executed.set(true);
+        self.done.set(self.done.get() + 1);
+        if let Some(tracer) = self.tracer
+            && !hart.effects.is_empty()
+        {
+            self.write_down(tracer, hart);
+        }
         self.reason.set(Reason::Step);
-        self.step
+        self.order == Order::Step || self.order == Order::Behind(self.done.get())
     }
-    fn interrupted(&self, _hart: &Hart) {}
+    fn interrupted(&self, hart: &Hart) {
+        if let Some(tracer) = self.tracer {
+            let [cause, epc, _, from, to] = handled(hart);
+            tracer.tell(
+                hart,
+                What::Interrupt {
+                    cause,
+                    epc,
+                    from,
+                    to,
+                },
+            );
+        }
+    }
 }
 
 #[cfg(test)]

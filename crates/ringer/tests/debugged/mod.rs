@@ -25,7 +25,7 @@ pub const NEXT: u64 = LOOP + 10;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The harts count, each in its own word. At the start of RAM the run ends with the code in `a0`.
-fn program() -> Vec<u8> {
+pub fn program() -> Vec<u8> {
     let mut asm = Assembler::new(RAM);
     // If a0 is the hart's number it has just been reset.
     asm.csrr(T0, csr::MHARTID);
