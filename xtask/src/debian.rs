@@ -3,9 +3,9 @@
 //! Nothing of the guest runs here: packages are only unpacked, and the initramfs is written by
 //! [`Archive`], so that no emulator is needed.
 
-use crate::toolchain::{Tool, debian_mirror, ensure_tools, root, say};
+use crate::toolchain::{Tool, ensure_tools, root, say};
 use anyhow::{Context, Result, ensure};
-use ringer_initramfs::{Archive, Modules};
+use ringer_debian::{Archive, Modules, mirror};
 use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
@@ -111,7 +111,7 @@ fn fetch(sh: &Shell, packages: &Path) -> Result<()> {
         "fetching Debian {SUITE} for riscv64: {PACKAGES} (some 100 MB, a minute or so)"
     ));
     // One suite of this machine's own mirror; without one, mmdebstrap knows Debian's.
-    let sources = debian_mirror().map(|mirror| format!("deb {mirror} {SUITE} main"));
+    let sources = mirror::archive().map(|mirror| format!("deb {mirror} {SUITE} main"));
     cmd!(
         sh,
         "mmdebstrap --quiet --architectures=riscv64 --variant=extract --include={PACKAGES} {SUITE} {packages} {sources...}"

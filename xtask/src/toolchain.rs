@@ -4,7 +4,6 @@
 //! standard library's source serves as well; the compiler is ours in any case.
 
 use anyhow::{Context, Result, bail, ensure};
-use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
@@ -136,7 +135,7 @@ fn source_from_debian(sh: &Shell, library: &Path) -> Result<()> {
         .nth(1)
         .context("rustc tells no version")?
         .to_owned();
-    let mirror = debian_mirror().context(
+    let mirror = ringer_debian::mirror::archive().context(
         "rustup cannot download, and there is no Debian mirror in /etc/apt to get rust-src from; \
          install the component rust-src or the target riscv64gc-unknown-none-elf by hand",
     )?;
@@ -195,39 +194,6 @@ fn source_from_debian(sh: &Shell, library: &Path) -> Result<()> {
     sh.create_dir(library.parent().context("the library has a parent")?)?;
     cmd!(sh, "cp -r {unpacked} {library}").quiet().run()?;
     Ok(())
-}
-
-/// The Debian mirror that this machine uses, from apt's own configuration.
-pub fn debian_mirror() -> Option<String> {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    files.extend(
-        fs::read_dir("/etc/apt/sources.list.d")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path()),
-    );
-    files.sort();
-    let words = files
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "list" || e == "sources"))
-        .filter_map(|f| fs::read_to_string(f).ok())
-        .flat_map(|text| {
-            let lines = text
-                .lines()
-                .map(str::trim)
-                .filter(|l| l.starts_with("deb ") || l.starts_with("URIs:"));
-            lines
-                .flat_map(str::split_whitespace)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect::<Vec<_>>();
-    // Debian's mirrors all serve the archive in a folder of this name.
-    words
-        .into_iter()
-        .map(|w| w.trim_end_matches('/').to_owned())
-        .find(|w| w.contains("://") && w.ends_with("/debian"))
 }
 
 /// A program and the Debian package it comes in.

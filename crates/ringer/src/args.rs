@@ -24,7 +24,7 @@ Examples:
   ringer run --bios fw_jump.bin --kernel Image
                                              the same through OpenSBI as firmware
   ringer run --bios rv64ui-p-add             an RISC-V test program: its result is the exit status
-  ringer run debian                          Debian, after `cargo xtask debian`
+  ringer run debian                          Debian, after `ringer image debian`
   ringer run debian --name web --detach      in the background; `ringer console web` attaches
   ringer ps                                  what runs; see also monitor, stats, wait, stop
   ringer test --share . -- make check        a command in Debian, with this folder, and its result
@@ -148,7 +148,7 @@ pub enum Command {
     #[command(subcommand, arg_required_else_help = false)]
     Metal(MetalCommand),
     /// Show, make and change disk images
-    #[command(subcommand, after_help = image::args::EXAMPLES)]
+    #[command(subcommand, arg_required_else_help = false, after_help = image::args::EXAMPLES)]
     Image(ImageCommand),
     /// Commands for machines that run already.
     #[command(flatten)]
@@ -167,7 +167,8 @@ fn long_help(examples: &str) -> String {
 /// Arguments of `ringer run`.
 #[derive(Debug, Default, clap::Args)]
 pub struct RunArgs {
-    /// A guest known by name: `debian`, made by `cargo xtask debian`
+    /// A guest known by name: one that `ringer image debian` has made, or debian-busybox, a small
+    /// one made by `cargo xtask debian`
     pub guest: Option<String>,
     /// Read options from this TOML file; options given here win
     #[arg(long, value_name = "FILE")]
@@ -207,6 +208,9 @@ pub struct RunOptions {
         value_name = "FILE[,ro][,format=raw|qcow2][,overlay[=FILE]][,serial=TEXT]"
     )]
     pub disk: Vec<String>,
+    /// Forget at the end what is written to disks: as with `overlay` on each
+    #[arg(long)]
+    pub temporary: bool,
     /// Network card: on a TAP interface, or none; repeatable
     #[arg(long, value_name = "tap[:NAME]|none")]
     pub net: Vec<String>,
@@ -479,6 +483,7 @@ impl RunOptions {
             append: self.append.or(file.append),
             bios: self.bios.or(file.bios),
             disk: list(self.disk, file.disk),
+            temporary: self.temporary || file.temporary,
             net: list(self.net, file.net),
             share: list(self.share, file.share),
             harts: self.harts.or(file.harts),

@@ -11,7 +11,7 @@ use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, client, debian, demo, doctor, image, metal, run, test_run, trace};
+use crate::{bundle, client, demo, doctor, image, metal, named_guest, run, test_run, trace};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -88,14 +88,8 @@ fn start_demo(options: RunOptions) -> Result<Outcome, Failure> {
 }
 
 fn start(mut args: RunArgs) -> Result<Outcome, Failure> {
-    match args.guest.as_deref() {
-        None => {}
-        Some("debian") => args.options = debian::options(args.options)?,
-        Some(other) => {
-            return Err(Failure::usage(format_args!(
-                "there is no guest called '{other}'; a kernel's file goes behind --kernel, as in `ringer run --kernel {other}`"
-            )));
-        }
+    if let Some(name) = &args.guest {
+        args.options = named_guest::options(name, args.options)?;
     }
     let config = VmConfig::from_args(args)?;
     if !config.detach {

@@ -135,7 +135,7 @@ impl VmConfig {
     /// without opening other files.
     pub fn from_args(args: RunArgs) -> Result<Self, Failure> {
         let options = match &args.config {
-            Some(path) => args.options.over(read_file(path)?),
+            Some(path) => args.options.over(read_options(path)?),
             None => args.options,
         };
         Self::from_options(options)
@@ -146,11 +146,14 @@ impl VmConfig {
         let harts = options.harts.unwrap_or(1);
         let memory = options.memory.unwrap_or(Size(1 << 30)).0;
         check_shape(harts, memory)?;
-        let disks = options
+        let mut disks = options
             .disk
             .iter()
             .map(|text| DiskSpec::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
+        if options.temporary {
+            disks.iter_mut().try_for_each(DiskSpec::forget_writes)?;
+        }
         let deterministic =
             options.deterministic || options.record.is_some() || options.replay.is_some();
         let nets = parse_nets(&options.net)?;
@@ -430,6 +433,17 @@ impl DiskSpec {
         }
         Ok(spec)
     }
+    /// What is written shall be forgotten at the end.
+    fn forget_writes(&mut self) -> Result<(), Failure> {
+        if let Some(kept) = &self.kept {
+            return Err(Failure::usage(format_args!(
+                "--temporary forgets what is written, and overlay={0} keeps it; give --disk {0} for an overlay on the overlay",
+                kept.display()
+            )));
+        }
+        self.overlay |= !self.read_only;
+        Ok(())
+    }
     /// The same description with its files looked for from `folder`.
     pub fn relative_to(folder: &Path, text: &str) -> String {
         let mut parts = text.split(',');
@@ -451,7 +465,8 @@ impl DiskSpec {
     }
 }
 
-fn read_file(path: &Path) -> Result<RunOptions, Failure> {
+/// Reads options from a configuration file.
+pub fn read_options(path: &Path) -> Result<RunOptions, Failure> {
     let options: RunOptions = read_toml(path)?;
     Ok(options.relative_to(path.parent().unwrap_or(Path::new(""))))
 }
@@ -503,6 +518,18 @@ mod tests {
         ] {
             assert!(DiskSpec::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_temporary_machine_writes_to_no_image() {
+        let mut options = with_kernel();
+        options.temporary = true;
+        options.disk = vec!["a".into(), "b,ro".into(), "c,overlay".into()];
+        let config = VmConfig::from_options(options.clone()).unwrap();
+        let overlays: Vec<bool> = config.disks.iter().map(|disk| disk.overlay).collect();
+        assert_eq!(overlays, [true, false, true]);
+        options.disk = vec!["a,overlay=b".into()];
+        assert!(VmConfig::from_options(options).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 
+use super::debian::{self, args::DebianArgs};
 use crate::disk::format::ImageFormat;
 use crate::size::{NotASize, Size};
 
@@ -17,6 +18,7 @@ Examples:
   ringer image resize disk.qcow2 +5G             five GiB more
   ringer image commit work.qcow2                 its writes go into root.img, and it is removed
   ringer image convert old.qcow2 new.img --format raw
+  ringer image debian                            a bootable Debian for `ringer run debian`
 
 Machines use images by --disk: see `ringer run --help`, and docs/IMAGES.md.";
 
@@ -35,6 +37,9 @@ pub enum ImageCommand {
     Rebase(RebaseArgs),
     /// Copy a disk into a new image, without its base, its snapshots and its unused space
     Convert(ConvertArgs),
+    /// Build a bootable Debian for riscv64 from Debian's packages
+    #[command(after_help = debian::args::HELP)]
+    Debian(DebianArgs),
 }
 
 /// Arguments of `ringer image show`.

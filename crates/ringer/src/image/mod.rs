@@ -3,6 +3,7 @@
 pub mod args;
 mod commit;
 mod convert;
+mod debian;
 mod interrupt;
 mod resize;
 mod show;
@@ -24,6 +25,7 @@ pub fn run(command: ImageCommand) -> Result<String, Failure> {
         ImageCommand::Commit(args) => commit::run(&args),
         ImageCommand::Rebase(args) => rebase(&args),
         ImageCommand::Convert(args) => convert::run(&args),
+        ImageCommand::Debian(args) => debian::run(&args),
     }
 }
 
@@ -65,5 +67,7 @@ fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
 
 /// An amount of bytes for people.
 fn bytes(count: u64) -> String {
-    Size(count).to_string()
+    // To the KiB is more than anybody wants to know of a large file.
+    let exact = count < 1 << 20 || count.is_multiple_of(1 << 20);
+    Size(if exact { count } else { count | 1 }).to_string()
 }

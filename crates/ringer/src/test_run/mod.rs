@@ -18,8 +18,8 @@ pub use args::TestArgs;
 use crate::agent::{Task, quote};
 use crate::args::{ConsoleKind, RunOptions};
 use crate::config::VmConfig;
-use crate::debian;
 use crate::exit::{Failure, Outcome};
+use crate::named_guest;
 use crate::run;
 use crate::size::Size;
 use crate::snapshot::{self, Shelf};
@@ -94,7 +94,7 @@ fn options(args: &TestArgs) -> Result<RunOptions, Failure> {
         ..RunOptions::default()
     };
     match args.image.as_str() {
-        "debian" => debian::options(options),
+        "debian" => named_guest::busybox(options),
         other => Err(Failure::usage(format_args!(
             "there is no image called '{other}'; there is debian"
         ))),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use ringer_initramfs::Archive;
+use ringer_debian::Archive;
 
 use super::counts::{self, Counts, Ticks};
 use super::rows::{Row, Work};

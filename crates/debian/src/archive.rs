@@ -1,12 +1,7 @@
-//! Initial RAM disks for Linux guests: a cpio archive in the `newc` form that the kernel unpacks,
-//! and the kernel's modules with all that they need. Written here, so that making one takes no
-//! root and runs nothing of the guest.
+//! A cpio archive in the `newc` form that the kernel unpacks, written here, so that making one
+//! takes no root and runs nothing of the guest.
 
-mod modules;
-
-pub use modules::{ModuleError, Modules};
-
-/// An archive; owner root, time zero.
+/// An initial RAM disk's files; owner root, time zero.
 #[derive(Default)]
 pub struct Archive {
     bytes: Vec<u8>,
