@@ -47,12 +47,77 @@ pub trait BlockBackend: Send {
 }
 
 /// The network behind a network device: whole Ethernet frames.
+///
+/// A backend that says so in [`offloads`](Self::offloads) spares both sides work. It takes frames
+/// whose TCP and UDP checksums are not filled in, and TCP segments of up to 64 KiB; and it may give
+/// such frames, with what is left to do, if the driver has agreed.
 pub trait NetBackend: Send {
     /// Sends a frame; a frame that cannot be sent is dropped.
     fn send(&mut self, frame: &[u8]);
     /// Takes the next frame that came in, if there is one and it fits; returns its length.
     /// Never waits. A frame larger than `into` is dropped.
     fn receive(&mut self, into: &mut [u8]) -> Option<usize>;
+    /// Whether unfinished frames can come and go.
+    fn offloads(&self) -> bool {
+        false
+    }
+    /// The driver takes this from now on.
+    fn agreed(&mut self, _offloads: Offloads) {}
+    /// As `receive`, but what comes may be unfinished as far as was agreed.
+    fn receive_unfinished(&mut self, into: &mut [u8]) -> Option<Incoming> {
+        let unfinished = None;
+        self.receive(into).map(|len| Incoming { len, unfinished })
+    }
+    /// Whether there is room for a frame to send. If not, the device leaves it with the driver
+    /// until it is polled again.
+    fn ready(&mut self) -> bool {
+        true
+    }
+    /// Whether a thread of its own polls the device. Then nothing is carried while the driver
+    /// waits: the thread is woken by [`wake`](Self::wake), and polls.
+    fn has_thread(&self) -> bool {
+        false
+    }
+    /// There is something for its thread to do.
+    fn wake(&mut self) {}
+    /// The guest starts again: what it had under way means nothing any more.
+    fn reset(&mut self) {}
+}
+
+/// Work on frames that the driver is ready to do itself.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Offloads {
+    /// It takes the backend's word for checksums, and sends frames without.
+    pub checksums: bool,
+    /// It takes large TCP segments.
+    pub segments: bool,
+}
+
+/// A frame that came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Incoming {
+    /// Its length.
+    pub len: usize,
+    /// What is left to do.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// What is left to do on a TCP frame: the checksum, of which the part over the pseudo header is
+/// there; and perhaps to cut it into segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
+pub struct Unfinished {
+    /// Where the bytes start that the checksum covers.
+    #[n(0)]
+    pub checksum_start: u16,
+    /// Where the checksum is, from there.
+    #[n(1)]
+    pub checksum_offset: u16,
+    /// Bytes of data in each segment, if it is to be cut.
+    #[n(2)]
+    pub segment: Option<u16>,
+    /// Bytes of headers before the data.
+    #[n(3)]
+    pub headers: u16,
 }
 
 /// The terminal behind a serial port or console.

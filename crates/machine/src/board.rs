@@ -330,10 +330,19 @@ impl Board {
     }
     /// Lets all devices take up what their backends have, unless they are to keep still.
     pub fn poll(&self) {
+        self.poll_some(&self.regions);
+    }
+    /// Lets the device in a virtio slot do so.
+    pub fn poll_virtio(&self, slot: usize) {
+        let base = virtio_slot(slot).base;
+        let at = self.regions.binary_search_by_key(&base, |r| r.span.base);
+        self.poll_some(at.ok().and_then(|at| self.regions.get(at)));
+    }
+    fn poll_some<'a>(&'a self, regions: impl IntoIterator<Item = &'a Region>) {
         // One of the two sides sees the other: this is counted before `still` is looked at.
         self.polls.fetch_add(1, SeqCst);
         if !self.still.load(SeqCst) {
-            for region in &self.regions {
+            for region in regions {
                 region.device.poll();
             }
         }

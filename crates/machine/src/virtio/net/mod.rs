@@ -1,4 +1,5 @@
-//! The network device (virtio 1.2, 5.1), without offloads.
+//! The network device (virtio 1.2, 5.1). Offloads are there as far as the backend has them:
+//! checksums, and large TCP segments over IPv4.
 
 mod filter;
 
@@ -13,7 +14,7 @@ use minicbor::{Decode, Encode};
 use ringer_hart::Ram;
 use ringer_hart::persist::{PersistError, decode, encode};
 
-use crate::backend::NetBackend;
+use crate::backend::{Incoming, NetBackend, Offloads, Unfinished};
 
 use super::chain::Chain;
 use super::device::{BUDGET, DeviceType, Io, VirtioDevice, read_config_bytes};
@@ -34,8 +35,16 @@ const MIN_FRAME: usize = 14;
 
 /// Feature bits of a network device.
 pub mod feature {
+    /// The device takes frames without checksums.
+    pub const CSUM: u64 = 1 << 0;
+    /// The driver takes frames without checksums.
+    pub const GUEST_CSUM: u64 = 1 << 1;
     /// `mac` is valid.
     pub const MAC: u64 = 1 << 5;
+    /// The driver takes large TCP segments over IPv4.
+    pub const GUEST_TSO4: u64 = 1 << 7;
+    /// The device takes large TCP segments over IPv4.
+    pub const HOST_TSO4: u64 = 1 << 11;
     /// A frame may be spread over several receive buffers.
     pub const MRG_RXBUF: u64 = 1 << 15;
     /// `status` is valid.
@@ -49,6 +58,11 @@ pub mod feature {
     /// It sets the address.
     pub const CTRL_MAC_ADDR: u64 = 1 << 23;
 }
+
+/// In the header: the checksum is to be filled in.
+const NEEDS_CHECKSUM: u8 = 1;
+/// In the header: to be cut into TCP segments over IPv4.
+const SEGMENT_TCP4: u8 = 1;
 
 /// The host's hand on a network device: its cable.
 #[derive(Clone, Debug)]
@@ -75,6 +89,10 @@ pub struct Net {
     /// Room for one frame; between calls, holds the one that waits for buffers.
     frame: Vec<u8>,
     waiting: usize,
+    /// What is left to do on that one.
+    unfinished: Option<Unfinished>,
+    /// The frame that is being sent, kept for its storage.
+    outgoing: Vec<u8>,
     /// Receive buffers gathered for one frame, kept for its storage.
     gathered: Vec<Chain>,
 }
@@ -88,6 +106,9 @@ struct State {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     waiting: Vec<u8>,
+    /// Older versions knew no unfinished frames.
+    #[n(3)]
+    unfinished: Option<Unfinished>,
 }
 
 /// What became of the frame at hand.
@@ -109,6 +130,8 @@ impl Net {
             filter: Filter::new(mac),
             frame: vec![0; MAX_FRAME],
             waiting: 0,
+            unfinished: None,
+            outgoing: Vec::new(),
             gathered: Vec::new(),
         }
     }
@@ -133,7 +156,8 @@ impl Net {
                 break;
             }
             if self.waiting == 0 {
-                let Some(len) = self.backend.receive(&mut self.frame) else {
+                let came = self.backend.receive_unfinished(&mut self.frame);
+                let Some(Incoming { len, unfinished }) = came else {
                     more = false;
                     break;
                 };
@@ -142,6 +166,7 @@ impl Net {
                     continue;
                 }
                 self.waiting = len.min(MAX_FRAME);
+                self.unfinished = unfinished;
             }
             match self.deliver(ram, queue, merge)? {
                 Delivery::Done => self.waiting = 0,
@@ -202,10 +227,8 @@ impl Net {
             }
             return result;
         }
-        let mut header = [0; HEADER];
-        // The buffer count comes last; with merging off it is 1 too (5.1.6.4.1).
-        let [.., b0, b1] = &mut header;
-        [*b0, *b1] = (self.gathered.len() as u16).to_le_bytes();
+        // With merging off the count is 1 too (5.1.6.4.1).
+        let header = header(self.unfinished, self.gathered.len() as u16);
         let mut rest = frame;
         let mut prefix: &[u8] = &header;
         for chain in self.gathered.drain(..) {
@@ -223,23 +246,68 @@ impl Net {
     }
 
     fn transmit(&mut self, io: &mut Io<'_>) -> Result<(), QueueError> {
-        // The receiving side's frame may be waiting in the buffer: sending needs its own.
-        let mut frame = Vec::new();
         let up = self.control.up();
-        io.serve(TRANSMIT, |ram, chain| {
+        let Some((ram, queue)) = io.queue(TRANSMIT) else {
+            return Ok(());
+        };
+        let mut more = true;
+        for _ in 0..BUDGET {
+            if !self.backend.ready() {
+                break;
+            }
+            let Some(chain) = queue.pop(ram)? else {
+                more = queue.rearm(ram, 0)?;
+                if more {
+                    continue;
+                }
+                break;
+            };
             let mut reader = chain.reader(ram);
             if reader.skip(HEADER as u64) < HEADER as u64 {
                 return Err(QueueError::Request);
             }
             let len = reader.remaining();
+            // The header has no news for the backend: it takes all that the features allow.
             if up && (MIN_FRAME as u64..=MAX_FRAME as u64).contains(&len) {
-                frame.resize(len as usize, 0);
-                reader.read(&mut frame);
-                self.backend.send(&frame);
+                self.outgoing.resize(MAX_FRAME, 0);
+                let frame = self.outgoing.get_mut(..len as usize).unwrap_or_default();
+                reader.read(frame);
+                self.backend.send(frame);
             }
-            Ok(0)
-        })
+            queue.complete(ram, chain, 0)?;
+            queue.publish(ram)?;
+        }
+        if more {
+            io.again(TRANSMIT);
+        }
+        io.signal(TRANSMIT)
     }
+    /// Tells the backend what the driver takes.
+    fn agree(&mut self, features: u64) {
+        let has = |feature| features & feature != 0;
+        self.backend.agreed(Offloads {
+            checksums: has(feature::GUEST_CSUM) && has(feature::CSUM),
+            segments: has(feature::GUEST_CSUM) && has(feature::GUEST_TSO4),
+        });
+    }
+}
+
+/// The header before a frame for the driver (5.1.6).
+fn header(unfinished: Option<Unfinished>, buffers: u16) -> [u8; HEADER] {
+    let [n0, n1] = buffers.to_le_bytes();
+    let Some(left) = unfinished else {
+        return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n0, n1];
+    };
+    let kind = if left.segment.is_some() {
+        SEGMENT_TCP4
+    } else {
+        0
+    };
+    let [h0, h1] = left.headers.to_le_bytes();
+    let [g0, g1] = left.segment.unwrap_or(0).to_le_bytes();
+    let [s0, s1] = left.checksum_start.to_le_bytes();
+    let [o0, o1] = left.checksum_offset.to_le_bytes();
+    [NEEDS_CHECKSUM, kind, h0, h1, g0, g1, s0, s1, o0, o1, n0, n1]
 }
 
 impl VirtioDevice for Net {
@@ -247,7 +315,13 @@ impl VirtioDevice for Net {
         DeviceType::Net
     }
     fn features(&self) -> u64 {
-        feature::MAC
+        let offloads = if self.backend.offloads() {
+            feature::CSUM | feature::GUEST_CSUM | feature::GUEST_TSO4 | feature::HOST_TSO4
+        } else {
+            0
+        };
+        offloads
+            | feature::MAC
             | feature::MRG_RXBUF
             | feature::STATUS
             | feature::CTRL_VQ
@@ -265,6 +339,10 @@ impl VirtioDevice for Net {
     }
     fn notify(&mut self, index: usize, io: &mut Io<'_>) -> Result<(), QueueError> {
         match index {
+            RECEIVE | TRANSMIT if self.backend.has_thread() => {
+                self.backend.wake();
+                Ok(())
+            }
             RECEIVE => self.receive(io),
             TRANSMIT => self.transmit(io),
             _ if io.has(feature::CTRL_VQ) => {
@@ -287,11 +365,19 @@ impl VirtioDevice for Net {
             self.told = up;
             io.config_changed();
         }
+        if self.backend.has_thread() {
+            self.transmit(io)?;
+        }
         self.receive(io)
+    }
+    fn negotiated(&mut self, features: u64) {
+        self.agree(features);
     }
     fn reset(&mut self) {
         self.filter = Filter::new(self.factory_mac);
         self.waiting = 0;
+        self.unfinished = None;
+        self.backend.reset();
         self.gathered.clear();
         self.told = self.control.up();
     }
@@ -300,9 +386,10 @@ impl VirtioDevice for Net {
             told: self.told,
             filter: self.filter.save(),
             waiting: self.frame.get(..self.waiting).unwrap_or_default().to_vec(),
+            unfinished: self.unfinished.filter(|_| self.waiting > 0),
         })
     }
-    fn restore(&mut self, bytes: &[u8], _features: u64) -> Result<(), PersistError> {
+    fn restore(&mut self, bytes: &[u8], features: u64) -> Result<(), PersistError> {
         const PART: &str = "a network device";
         let state: State = decode(PART, bytes)?;
         let Some(room) = self.frame.get_mut(..state.waiting.len()) else {
@@ -314,6 +401,8 @@ impl VirtioDevice for Net {
         self.filter = Filter::restored(&state.filter)?;
         room.copy_from_slice(&state.waiting);
         self.waiting = state.waiting.len();
+        self.unfinished = state.unfinished;
+        self.agree(features);
         self.gathered.clear();
         self.told = state.told;
         Ok(())

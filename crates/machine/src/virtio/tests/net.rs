@@ -1,6 +1,7 @@
 //! The network device, driven as by a driver, on the in-process switch.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,8 +9,9 @@ use ringer_hart::Width;
 use ringer_hart::persist::Persist;
 
 use super::{RING, VERSION_1};
-use crate::backend::{NetBackend, Switch, SwitchPort};
+use crate::backend::{Incoming, NetBackend, Offloads, Switch, SwitchPort, Unfinished};
 use crate::device::Device;
+use crate::lock::Lock;
 use crate::virtio::net::{MacAddress, feature};
 use crate::virtio::testing::{BUFFERS, DriverQueue, Rig, readable, writable};
 use crate::virtio::transport::register as reg;
@@ -321,4 +323,208 @@ fn saved_with_a_frame_that_waits_for_more_buffers() {
     assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((0, 256)));
     assert_eq!(bench.receive.take_used(bench.rig.ram()), Some((1, 156)));
     assert_eq!(bench.rig.bytes(BUFFERS + 12, 400), sent);
+}
+
+/// What a backend with a thread and offloads has seen and is to do.
+#[derive(Default)]
+struct Seen {
+    incoming: Vec<(Vec<u8>, Option<Unfinished>)>,
+    sent: Vec<Vec<u8>>,
+    agreed: Offloads,
+    busy: bool,
+    woken: u32,
+    resets: u32,
+}
+
+#[derive(Clone, Default)]
+struct Offloading(Arc<Lock<Option<Seen>>>);
+
+impl Default for Lock<Option<Seen>> {
+    fn default() -> Self {
+        Lock::new(Some(Seen::default()))
+    }
+}
+
+impl Offloading {
+    fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(self.0.lock().get_or_insert_default())
+    }
+}
+
+impl NetBackend for Offloading {
+    fn send(&mut self, frame: &[u8]) {
+        self.with(|seen| seen.sent.push(frame.to_vec()));
+    }
+    fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
+        self.receive_unfinished(into).map(|incoming| incoming.len)
+    }
+    fn receive_unfinished(&mut self, into: &mut [u8]) -> Option<Incoming> {
+        let (frame, unfinished) = self.with(|seen| seen.incoming.pop())?;
+        into.get_mut(..frame.len())?.copy_from_slice(&frame);
+        let len = frame.len();
+        Some(Incoming { len, unfinished })
+    }
+    fn offloads(&self) -> bool {
+        true
+    }
+    fn agreed(&mut self, offloads: Offloads) {
+        self.with(|seen| seen.agreed = offloads);
+    }
+    fn ready(&mut self) -> bool {
+        self.with(|seen| !seen.busy)
+    }
+    fn has_thread(&self) -> bool {
+        true
+    }
+    fn wake(&mut self) {
+        self.with(|seen| seen.woken += 1);
+    }
+    fn reset(&mut self) {
+        self.with(|seen| seen.resets += 1);
+    }
+}
+
+const OFFLOADS: u64 =
+    feature::CSUM | feature::GUEST_CSUM | feature::GUEST_TSO4 | feature::HOST_TSO4;
+
+#[test]
+fn offloads_are_there_as_far_as_the_backend_has_them() {
+    assert_eq!(
+        Bench::new(u64::MAX).rig.offered() & OFFLOADS,
+        0,
+        "a switch has none"
+    );
+    let backend = Offloading::default();
+    let rig = Rig::new(Box::new(Net::new(Box::new(backend.clone()), US)));
+    assert_eq!(rig.offered() & OFFLOADS, OFFLOADS);
+    for (mask, checksums, segments) in [
+        (u64::MAX, true, true),
+        (!feature::GUEST_TSO4, true, false),
+        (!feature::CSUM, false, true),
+        (!OFFLOADS, false, false),
+        // Segments without checksums mean nothing.
+        (!feature::GUEST_CSUM, false, false),
+    ] {
+        rig.start(rig.offered() & mask, 3, 16).unwrap();
+        let agreed = backend.with(|seen| seen.agreed);
+        assert_eq!(
+            agreed,
+            Offloads {
+                checksums,
+                segments
+            },
+            "{mask:x}"
+        );
+    }
+    assert!(backend.with(|seen| seen.resets) >= 5);
+}
+
+const UNFINISHED: Unfinished = Unfinished {
+    checksum_start: 34,
+    checksum_offset: 16,
+    segment: Some(1460),
+    headers: 54,
+};
+
+#[test]
+fn unfinished_frames_say_what_is_left_to_do() {
+    let backend = Offloading::default();
+    let rig = Rig::new(Box::new(Net::new(Box::new(backend.clone()), US)));
+    let mut queues = rig.start(rig.offered(), 3, 16).unwrap();
+    let sent = frame(US, PEER, 5000);
+    for (unfinished, expected) in [
+        (None, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (Some(UNFINISHED), [1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0]),
+        (
+            Some(Unfinished {
+                segment: None,
+                ..UNFINISHED
+            }),
+            [1, 0, 54, 0, 0, 0, 34, 0, 16, 0],
+        ),
+    ] {
+        backend.with(|seen| seen.incoming.push((sent.clone(), unfinished)));
+        for n in 0..2 {
+            queues[0].add(rig.ram(), &[writable(BUFFERS + n * 4096, 4096)]);
+        }
+        rig.device().poll();
+        for _ in 0..2 {
+            queues[0].take_used(rig.ram()).unwrap();
+        }
+        assert_eq!(rig.bytes(BUFFERS, 10), expected);
+        assert_eq!(rig.bytes(BUFFERS + 10, 2), [2, 0]);
+        assert_eq!(rig.bytes(BUFFERS + 12, 4084), sent[..4084]);
+    }
+}
+
+#[test]
+fn an_unfinished_frame_that_waits_is_saved_and_older_states_are_read() {
+    let backend = Offloading::default();
+    let mut rig = Rig::new(Box::new(Net::new(Box::new(backend.clone()), US)));
+    let mut queues = rig.start(rig.offered(), 3, 16).unwrap();
+    let sent = frame(US, PEER, 5000);
+    backend.with(|seen| seen.incoming.push((sent.clone(), Some(UNFINISHED))));
+    queues[0].add(rig.ram(), &[writable(BUFFERS, 4096)]);
+    rig.device().poll();
+    let saved = rig.device().save();
+    let other = Offloading::default();
+    rig.replace(Box::new(Net::new(Box::new(other.clone()), US)));
+    rig.device().restore(&saved).unwrap();
+    assert_eq!(rig.device().save(), saved);
+    let agreed = other.with(|seen| seen.agreed);
+    assert!(
+        agreed.checksums && agreed.segments,
+        "the backend learns what was agreed"
+    );
+    queues[0].add(rig.ram(), &[writable(BUFFERS + 4096, 4096)]);
+    rig.device().poll();
+    assert!(queues[0].take_used(rig.ram()).is_some());
+    assert_eq!(rig.bytes(BUFFERS, 2), [1, 1]);
+    // A backend that cannot do what was agreed refuses the state.
+    let switch = Switch::new();
+    rig.replace(Box::new(Net::new(Box::new(switch.port()), US)));
+    assert!(rig.device().restore(&saved).is_err());
+}
+
+#[test]
+fn a_state_of_a_device_that_knew_no_offloads_is_read() {
+    use crate::virtio::device::VirtioDevice;
+    // Three fields: told, the filter, a waiting frame of two bytes.
+    let net = |backend| Net::new(Box::new(backend), US);
+    let filter = [
+        0x84, 0x86, 2, 0, 0, 0, 0, 1, 1, 0x82, 0x80, 0xf4, 0x82, 0x80, 0xf4,
+    ];
+    let old = [&[0x83, 0xf5][..], &filter, &[0x42, 7, 8]].concat();
+    let mut device = net(Switch::new().port());
+    device.restore(&old, 0).unwrap();
+    let new = device.save();
+    assert_eq!(
+        new[1..old.len()],
+        old[1..],
+        "the fields are where they were"
+    );
+    let mut again = net(Switch::new().port());
+    again.restore(&new, 0).unwrap();
+    assert_eq!(again.save(), new);
+}
+
+#[test]
+fn a_backend_with_a_thread_is_woken_and_then_polls() {
+    let backend = Offloading::default();
+    let rig = Rig::new(Box::new(Net::new(Box::new(backend.clone()), US)));
+    let mut queues = rig.start(rig.offered(), 3, 16).unwrap();
+    let before = backend.with(|seen| seen.woken);
+    rig.put(BUFFERS + 12, &frame(PEER, US, 60));
+    queues[1].add(rig.ram(), &[readable(BUFFERS, 72)]);
+    rig.kick(&mut queues[1]);
+    assert_eq!(backend.with(|seen| seen.woken), before + 1);
+    assert!(backend.with(|seen| seen.sent.is_empty()));
+    // While the backend has no room, the frame stays with the driver.
+    backend.with(|seen| seen.busy = true);
+    rig.device().poll();
+    assert_eq!(queues[1].take_used(rig.ram()), None);
+    backend.with(|seen| seen.busy = false);
+    rig.device().poll();
+    assert!(queues[1].take_used(rig.ram()).is_some());
+    assert_eq!(backend.with(|seen| seen.sent.len()), 1);
 }
