@@ -43,6 +43,8 @@ Examples:
   ringer run --kernel Image --disk data.img,ro,serial=DATA --net tap:tap0
   ringer run debian --share .:work           and in the guest
       mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 work /mnt
+  ringer run --kernel Image --disk root.img --publish 2222:22
+                                             then `ssh -p 2222 localhost` reaches the guest
   ringer run --bios opensbi.bin --kernel u-boot.bin
   ringer run --bios test.elf --signature out.sig --timeout 60
   ringer run --kernel Image --gdb --gdb-wait  for gdb: target remote :1234
@@ -211,13 +213,22 @@ pub struct RunOptions {
     /// Forget at the end what is written to disks: as with `overlay` on each
     #[arg(long)]
     pub temporary: bool,
-    /// Network card: on a TAP interface, or none; repeatable
-    #[arg(long, value_name = "tap[:NAME]|none")]
+    /// Network card: `user` reaches what this computer reaches, without rights or set-up, and with
+    /// `isolated` nothing; `host-loopback` also reaches this computer's own services, as 10.0.2.2;
+    /// `tap` is an interface of this computer; repeatable [default: user for a kernel, else none]
+    #[arg(
+        long,
+        value_name = "user[,isolated][,host-loopback]|tap[:NAME]|none[,mac=ADDRESS]"
+    )]
     pub net: Vec<String>,
     /// Folder that the guest mounts: `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`;
     /// `ro` lets it only read; repeatable
     #[arg(long, value_name = "DIR:TAG[,ro]")]
     pub share: Vec<String>,
+    /// Lead a port of this computer to one of the guest's on `--net user`, for this computer only
+    /// (127.0.0.1) unless ADDRESS says otherwise; HOSTPORT 0 takes a free one; repeatable
+    #[arg(long, value_name = "[ADDRESS:]HOSTPORT:GUESTPORT[/udp]")]
+    pub publish: Vec<String>,
     /// Number of harts (CPUs), 1 to 8 [default: 1]
     #[arg(long, value_name = "N")]
     pub harts: Option<u64>,
@@ -486,6 +497,7 @@ impl RunOptions {
             temporary: self.temporary || file.temporary,
             net: list(self.net, file.net),
             share: list(self.share, file.share),
+            publish: list(self.publish, file.publish),
             harts: self.harts.or(file.harts),
             memory: self.memory.or(file.memory),
             engine: self.engine.or(file.engine),

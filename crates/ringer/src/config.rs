@@ -10,6 +10,9 @@ use crate::args::{ConsoleKind, EngineKind, RunArgs, RunOptions};
 use crate::disk::format::ImageFormat;
 use crate::exit::Failure;
 use crate::gdb;
+use crate::net::NetSpec;
+use crate::net::spec;
+use crate::net::user::Publish;
 use crate::share::ShareSpec;
 use crate::size::Size;
 use crate::trace::{Kind, TraceSpec};
@@ -62,6 +65,8 @@ pub struct VmConfig {
     pub disks: Vec<DiskSpec>,
     /// Network cards.
     pub nets: Vec<NetSpec>,
+    /// Ports of the host that lead to the first card on the stack in this process.
+    pub publish: Vec<Publish>,
     /// Folders that the guest can mount.
     pub shares: Vec<ShareSpec>,
     /// Number of harts.
@@ -123,13 +128,6 @@ pub struct DiskSpec {
     pub serial: Option<String>,
 }
 
-/// A network card as described by `--net`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NetSpec {
-    /// The TAP interface; without a name the kernel picks one.
-    pub tap: Option<String>,
-}
-
 impl VmConfig {
     /// Reads the configuration file, if one is given, and checks everything that can be checked
     /// without opening other files.
@@ -156,8 +154,11 @@ impl VmConfig {
         }
         let deterministic =
             options.deterministic || options.record.is_some() || options.replay.is_some();
-        let nets = parse_nets(&options.net)?;
         let shares = ShareSpec::parse_all(&options.share)?;
+        let slots = VIRTIO_SLOTS - VIRTIO_FIXED;
+        let slots = slots.saturating_sub(disks.len() + shares.len());
+        let nets = cards(&options, !deterministic && slots > 0)?;
+        let publish = published(&options, &nets)?;
         let devices = disks.len() + nets.len() + shares.len();
         if devices > VIRTIO_SLOTS - VIRTIO_FIXED {
             return Err(Failure::usage(format_args!(
@@ -167,7 +168,7 @@ impl VmConfig {
         }
         if deterministic && !nets.is_empty() {
             return Err(Failure::usage(
-                "--deterministic and --net tap exclude each other: no two runs see the same network",
+                "--deterministic and --net exclude each other: no two runs see the same network",
             ));
         }
         if options.deterministic && !shares.is_empty() {
@@ -234,6 +235,7 @@ impl VmConfig {
             bios: options.bios,
             disks,
             nets,
+            publish,
             shares,
             harts: harts as usize,
             memory,
@@ -361,29 +363,29 @@ fn parse_timeout(seconds: f64) -> Result<Duration, Failure> {
         })
 }
 
-fn parse_nets(texts: &[String]) -> Result<Vec<NetSpec>, Failure> {
-    let mut nets = Vec::new();
-    for text in texts {
-        match text.split_once(':') {
-            None if text == "none" => {}
-            None if text == "tap" => nets.push(NetSpec { tap: None }),
-            // IFNAMSIZ is 16, with the closing NUL.
-            Some(("tap", name)) if !name.is_empty() && name.len() < 16 => nets.push(NetSpec {
-                tap: Some(name.to_string()),
-            }),
-            Some(("tap", name)) => {
-                return Err(Failure::usage(format_args!(
-                    "'{name}' cannot be the name of a TAP interface: it must have 1 to 15 bytes"
-                )));
-            }
-            _ => {
-                return Err(Failure::usage(format_args!(
-                    "--net {text} is not known; write tap, tap:NAME or none"
-                )));
-            }
-        }
+/// The cards that `--net` describes. Without it, a kernel gets one: bare programs look for no
+/// network, and what comes from outside is different in each run.
+fn cards(options: &RunOptions, possible: bool) -> Result<Vec<NetSpec>, Failure> {
+    if options.net.is_empty() {
+        let expected = possible && options.kernel.is_some();
+        return Ok(expected.then(NetSpec::user).into_iter().collect());
     }
-    Ok(nets)
+    let mut cards = Vec::new();
+    for text in &options.net {
+        cards.extend(NetSpec::parse(text)?);
+    }
+    Ok(cards)
+}
+
+/// The ports that `--publish` describes.
+fn published(options: &RunOptions, nets: &[NetSpec]) -> Result<Vec<Publish>, Failure> {
+    // A saved machine may have a card for them.
+    let possible = options.restore.is_some() || nets.iter().any(NetSpec::is_user);
+    if !options.publish.is_empty() && !possible {
+        return Err(Failure::usage("--publish needs a card on --net user"));
+    }
+    let ports = options.publish.iter().map(|text| spec::parse_publish(text));
+    ports.collect()
 }
 
 impl DiskSpec {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ringer_machine::backend::{BackendResult, BlockBackend, NetBackend};
+use ringer_machine::backend::{BackendResult, BlockBackend, Incoming, NetBackend, Offloads};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,6 +105,29 @@ impl NetBackend for Counted<dyn NetBackend> {
         let len = self.backend.receive(into)?;
         self.counts.note_read(len);
         Some(len)
+    }
+    fn offloads(&self) -> bool {
+        self.backend.offloads()
+    }
+    fn agreed(&mut self, offloads: Offloads) {
+        self.backend.agreed(offloads);
+    }
+    fn receive_unfinished(&mut self, into: &mut [u8]) -> Option<Incoming> {
+        let incoming = self.backend.receive_unfinished(into)?;
+        self.counts.note_read(incoming.len);
+        Some(incoming)
+    }
+    fn ready(&mut self) -> bool {
+        self.backend.ready()
+    }
+    fn has_thread(&self) -> bool {
+        self.backend.has_thread()
+    }
+    fn wake(&mut self) {
+        self.backend.wake();
+    }
+    fn reset(&mut self) {
+        self.backend.reset();
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringer_hart::{Bus, Lines};
-use ringer_machine::backend::{ConsoleBackend, EntropyBackend, NetBackend};
+use ringer_machine::backend::{ConsoleBackend, EntropyBackend};
 use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
 use ringer_machine::memory_map::RAM_BASE;
-use ringer_machine::virtio::{Balloon, Blk, Net, Rng, Share, in_slot};
+use ringer_machine::virtio::{Balloon, Blk, Rng, Share, in_slot};
 
 use crate::agent::Agent;
 use crate::args::ConsoleKind;
@@ -22,7 +22,7 @@ use crate::entropy::{FixedEntropy, HostEntropy};
 use crate::exit::Failure;
 use crate::io_counts::{Counted, IoCounts};
 use crate::memory::{HostMemory, Releaser};
-use crate::net::Tap;
+use crate::net::{MacAddress, Networks};
 use crate::runner::Parker;
 use crate::share;
 
@@ -89,8 +89,8 @@ pub struct Machine {
     pub clock: MachineClock,
     /// The terminal's end of the console.
     pub console: Arc<Console>,
-    /// Network interfaces to watch.
-    pub taps: Vec<Tap>,
+    /// Its networks.
+    pub networks: Networks,
     /// The disks.
     pub disks: Vec<OpenDisk>,
     /// What disks and network cards transfer, by name.
@@ -152,15 +152,23 @@ impl Machine {
                 tables: opened.tables,
             });
         }
-        let mut taps = Vec::new();
+        let mut networks = Networks::default();
+        // Published ports lead to the first card that can have some.
+        let mut publish = config.publish.as_slice();
         for (number, spec) in config.nets.iter().enumerate() {
-            let tap = Tap::open(spec.tap.as_deref()).map_err(Failure::monitor)?;
-            let (backend, counts) = Counted::new(Box::new(tap.clone()) as Box<dyn NetBackend>);
-            let device = Net::new(Box::new(backend), mac_address(number)?);
-            let name = format!("net{number}");
-            builder = builder.virtio(in_slot(name.clone(), Box::new(device)));
+            let mac = match spec.mac {
+                Some(mac) => mac,
+                None => mac_address(number)?,
+            };
+            let ports = if spec.is_user() {
+                std::mem::take(&mut publish)
+            } else {
+                &[]
+            };
+            let (slot, name) = (config.disks.len() + number, format!("net{number}"));
+            let (card, counts) = networks.connect(slot, &name, spec, mac, ports)?;
+            builder = builder.virtio(card);
             io.push((name, counts));
-            taps.push(tap);
         }
         let servers = share::open(&config.shares).map_err(Failure::monitor)?;
         for (spec, server) in config.shares.iter().zip(servers) {
@@ -187,7 +195,7 @@ impl Machine {
             memory,
             clock,
             console,
-            taps,
+            networks,
             disks,
             io,
             agent,
@@ -255,7 +263,7 @@ pub fn random_generation(deterministic: bool) -> Result<[u8; 16], Failure> {
 
 /// A locally administered address. Machines on one network must not share one, so it is random;
 /// a saved machine keeps its own.
-fn mac_address(number: usize) -> Result<[u8; 6], Failure> {
+fn mac_address(number: usize) -> Result<MacAddress, Failure> {
     let mut mac = [0; 6];
     let mut random = entropy(false, seed::NETWORK + number as u64);
     random.fill(&mut mac).map_err(Failure::monitor)?;

@@ -30,7 +30,6 @@ use crate::htif::{self, Htif};
 use crate::input::{self, Arrival, Keyboard};
 use crate::loader::{Payload, Symbols};
 use crate::machine::{Machine, MachineClock, console_backend};
-use crate::net;
 use crate::replay::{self, Inputs};
 use crate::reverse::History;
 use crate::runner::{Activity, Debugged, Engines, Gate, Seat, Stops, Threads, Vm};
@@ -178,12 +177,17 @@ fn conduct(
     show_console(&vm, &config);
     signals::watch(events.clone())?;
     let terminal = connect_input(&vm, &config, events.clone())?;
-    net::watch(vm.machine.taps.clone(), vm.machine.board.clone());
     if let (Some(agent), Some(task)) = (&vm.machine.agent, &config.agent) {
         agent.start(task, &vm.machine.board, &vm.events);
     }
     let server =
         listener.and_then(|listener| control::serve(listener, &config, &vm.machine, events));
+    for (opened, asked) in vm.machine.networks.published().iter().zip(&config.publish) {
+        if opened != asked {
+            eprint!("ringer: published {opened}\r\n");
+        }
+    }
+    vm.machine.networks.start(&vm.machine.board);
     confinement.of_calls()?;
     let debugger = debugger.map(|door| door.serve(Arc::clone(&vm), config.gdb_wait));
     let deadline = config.timeout.map(|timeout| Instant::now() + timeout);

@@ -41,6 +41,13 @@ fn command_lines_that_make_no_sense() {
         (&["run", "--kernel", "x", "--memory", "5000000"], "4 KiB"),
         (&["run", "--kernel", "x", "--engine", "steam"], "steam"),
         (&["run", "--kernel", "x", "--net", "bridge"], "bridge"),
+        (&["run", "--kernel", "x", "--net", "user,open"], "isolated"),
+        (&["run", "--kernel", "x", "--publish", "22"], "2222:22"),
+        (
+            &["run", "--kernel", "x", "--net", "none", "--publish", "1:2"],
+            "--net user",
+        ),
+        (&["run", "--bios", "x", "--publish", "1:2"], "--net user"),
         (&["run", "--kernel", "x", "--disk", "a,rw"], "rw"),
         (&["run", "--kernel", "x", "--timeout", "-3"], "-3"),
         (&["run", "--kernel", "x", "--timeout", "nan"], "timeout"),
@@ -52,6 +59,15 @@ fn command_lines_that_make_no_sense() {
     ] {
         refused(&ringer(args), USAGE, needle);
     }
+}
+
+#[test]
+fn a_published_port_that_is_in_use() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let publish = format!("{}:22", other.local_addr().unwrap().port());
+    let kernel = command::test_image("traps");
+    let ran = ringer(&["run", "--kernel", &kernel, "--publish", &publish]);
+    refused(&ran, MONITOR, "another program uses the port");
 }
 
 #[test]

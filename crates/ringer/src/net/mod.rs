@@ -1,43 +1,120 @@
-//! Networks behind network devices.
+//! Networks behind network devices, and the threads that drive them.
 
+pub mod spec;
 pub mod tap;
+pub mod user;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ringer_machine::board::Board;
+use ringer_machine::backend::NetBackend;
+use ringer_machine::board::{Board, MakeDevice};
+use ringer_machine::virtio::{Net, in_slot};
 use rustix::event::{PollFd, PollFlags};
 
+use crate::exit::Failure;
+use crate::io_counts::{Counted, IoCounts};
+use crate::sandbox::Needs;
+
+pub use spec::{MacAddress, NetKind, NetSpec};
 pub use tap::{Tap, TapError};
+use user::{Publish, Stack};
 
 /// How long frames wait that a guest has no room for.
 const BUSY: Duration = Duration::from_millis(1);
 
-/// Lets the board's devices take frames up when they come in.
-pub fn watch(taps: Vec<Tap>, board: Arc<Board>) {
-    if taps.is_empty() {
-        return;
+/// What a card is connected to.
+enum Source {
+    Tap(Tap),
+    User(Box<Stack>),
+}
+
+/// A machine's networks.
+#[derive(Default)]
+pub struct Networks {
+    /// Those that are not driven yet, with their cards' slots.
+    sources: Mutex<Vec<(Source, usize)>>,
+    /// The published ports, as they were opened.
+    published: Vec<Publish>,
+}
+
+impl Networks {
+    /// Opens what `spec` describes, and returns the device for it, called `name`, which comes
+    /// into the virtio slot `slot`, with the counts of what it transfers.
+    pub fn connect(
+        &mut self,
+        slot: usize,
+        name: &str,
+        spec: &NetSpec,
+        mac: MacAddress,
+        publish: &[Publish],
+    ) -> Result<(MakeDevice, Arc<IoCounts>), Failure> {
+        let (backend, source): (Box<dyn NetBackend>, Source) = match &spec.kind {
+            NetKind::Tap(name) => {
+                let tap = Tap::open(name.as_deref()).map_err(Failure::monitor)?;
+                (Box::new(tap.clone()), Source::Tap(tap))
+            }
+            NetKind::User(policy) => {
+                let (card, stack, opened) =
+                    user::open(*policy, publish).map_err(Failure::monitor)?;
+                self.published.extend(opened);
+                (Box::new(card), Source::User(Box::new(stack)))
+            }
+        };
+        let sources = self.sources.get_mut();
+        let sources = sources.unwrap_or_else(PoisonError::into_inner);
+        sources.push((source, slot));
+        let (backend, counts) = Counted::new(backend);
+        let card = Net::new(Box::new(backend), mac);
+        Ok((in_slot(name.to_string(), Box::new(card)), counts))
     }
-    thread::spawn(move || {
-        let ready = |timeout: Option<&rustix::event::Timespec>| {
-            let mut fds: Vec<PollFd<'_>> = taps
-                .iter()
-                .map(|tap| PollFd::new(tap, PollFlags::IN))
-                .collect();
-            matches!(rustix::event::poll(&mut fds, timeout), Ok(count) if count > 0)
-        };
-        let at_once = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        loop {
-            if ready(None) {
-                board.poll();
-            }
-            if ready(Some(&at_once)) {
-                thread::sleep(BUSY);
-            }
+    /// The published ports, as they were opened.
+    pub fn published(&self) -> &[Publish] {
+        &self.published
+    }
+    /// Begins to carry frames to and from the cards on `board`.
+    pub fn start(&self, board: &Arc<Board>) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, slot) in sources.drain(..) {
+            let board = board.clone();
+            let poll = move || board.poll_virtio(slot);
+            thread::spawn(move || match source {
+                Source::User(stack) => user::run(*stack, poll),
+                Source::Tap(tap) => watch(&tap, poll),
+            });
         }
-    });
+    }
+}
+
+/// What machines with these cards need of the host while they run.
+pub fn needs(cards: &[NetSpec], needs: &mut Needs) {
+    for card in cards {
+        // Published ports are open before, so an isolated guest needs nothing.
+        if let NetKind::User(policy) = &card.kind
+            && (!policy.isolated || policy.host_loopback)
+        {
+            needs.network().read(user::RESOLV_CONF);
+        }
+    }
+}
+
+/// Lets a card take frames up, by `poll`, when they come in.
+fn watch(tap: &Tap, poll: impl Fn()) {
+    let ready = |timeout: Option<&rustix::event::Timespec>| {
+        let mut fds = [PollFd::new(tap, PollFlags::IN)];
+        matches!(rustix::event::poll(&mut fds, timeout), Ok(count) if count > 0)
+    };
+    let at_once = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    loop {
+        if ready(None) {
+            poll();
+        }
+        if ready(Some(&at_once)) {
+            thread::sleep(BUSY);
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::config::VmConfig;
 use crate::control::Place;
 use crate::control::answer::Refused;
 use crate::exit::Failure;
+use crate::net;
 use crate::sandbox::{self, Enforced, Needs};
 use crate::share;
 use crate::state;
@@ -25,6 +26,7 @@ impl Confinement {
             }
             state::needs(config, &mut needs);
             share::needs(&config.shares, &mut needs);
+            net::needs(&config.nets, &mut needs);
             needs
         });
         Self { needs }

@@ -36,6 +36,12 @@ pub struct Description {
     pub agent: bool,
     /// How many network cards there are.
     pub nets: usize,
+    /// What they are connected to, as behind `--net`; older versions did not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<String>,
+    /// Published ports, as behind `--publish`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
     /// HTIF's `tohost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tohost: Option<u64>,

@@ -15,6 +15,9 @@ use crate::disk;
 use crate::exit::Failure;
 use crate::loader::Symbols;
 use crate::machine::{MachineClock, random_generation};
+use crate::net::NetSpec;
+use crate::net::spec::parse_publish;
+use crate::net::user::Publish;
 use crate::runner::{Activity, Seat, Vm, sit};
 use crate::sandbox::Needs;
 use crate::share;
@@ -170,6 +173,8 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         generation: config.generation,
         agent: config.agent.is_some(),
         nets: config.nets.len(),
+        net: config.nets.iter().map(NetSpec::to_string).collect(),
+        publish: config.publish.iter().map(Publish::to_string).collect(),
         ready: vm.machine.console.history().is_ready(),
         tohost: symbols.tohost,
         fromhost: symbols.fromhost,
@@ -226,6 +231,16 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
                 had.path.display(),
                 if had.overlay { "with" } else { "without" }
             )));
+        }
+    }
+    if config.nets.is_empty() {
+        for text in &saved.net {
+            config.nets.extend(NetSpec::parse(text)?);
+        }
+    }
+    if config.publish.is_empty() {
+        for text in &saved.publish {
+            config.publish.push(parse_publish(text)?);
         }
     }
     if config.nets.len() != saved.nets {
