@@ -4,6 +4,7 @@
 mod machine;
 mod memory;
 mod metal;
+mod net;
 mod plot;
 mod report;
 mod rows;
@@ -47,6 +48,10 @@ pub struct Arguments {
     /// Measure a shared folder against QEMU's 9p instead; writes docs/SHARE-BENCH.md.
     #[arg(long, conflicts_with_all = ["metal", "seconds", "engine", "interpret"])]
     share: bool,
+    /// Measure a TCP stream on `--net user` instead, against QEMU's user networking; writes
+    /// docs/NET-BENCH.md.
+    #[arg(long, conflicts_with_all = ["seconds", "engine", "interpret", "only", "metal"])]
+    net: bool,
 }
 
 /// All that was measured.
@@ -70,6 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     sh.change_dir(root());
     if arguments.metal {
         return metal::run(&sh, &arguments.only);
+    }
+    if arguments.net {
+        return net::run(&sh, arguments.runs);
     }
     ensure!(arguments.runs > 0, "--runs must be at least 1");
     if arguments.share {

@@ -155,12 +155,17 @@ fn compile_bench(sh: &Shell, to: &Path) -> Result<()> {
 /// Puts the root file system in memory together.
 fn initramfs(packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for folder in ["bin", "bench", "dev", "mnt", "proc", "sys", "tmp"] {
+    for folder in ["bin", "bench", "dev", "etc", "mnt", "proc", "sys", "tmp"] {
         archive.folder(folder);
     }
     archive.device("dev/console", 5, 1);
     archive.device("dev/null", 1, 3);
     archive.file("init", &fs::read(root().join("guests/debian/init"))?, true);
+    archive.file(
+        "bin/dhcp",
+        &fs::read(root().join("guests/debian/dhcp"))?,
+        true,
+    );
     archive.file(
         "bin/busybox",
         &fs::read(packages.join("usr/bin/busybox"))?,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,9 +144,16 @@ fn work(queue: &Mutex<VecDeque<Case>>, counts: &Mutex<Counts>) {
     }
 }
 
+/// A port of this host that nobody uses now, and hardly anybody takes in a moment.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
+}
+
 fn run_case(case: &Case) -> Result<()> {
     let own = tempfile::tempdir()?;
     let root = root();
+    let port = free_port()?.to_string();
     let fill = |text: &str| {
         text.replace("{images}", &root.join("guests/images").to_string_lossy())
             .replace("{debian}", &root.join("build/debian").to_string_lossy())
@@ -153,6 +161,7 @@ fn run_case(case: &Case) -> Result<()> {
             .replace("{monitor}", &root.join(metal::PLACE).to_string_lossy())
             .replace("{own}", &own.path().to_string_lossy())
             .replace("{harts}", &case.harts.to_string())
+            .replace("{port}", &port)
     };
     for file in &case.test.copy {
         let from = fill(file);

@@ -56,7 +56,8 @@ pub struct Run {
     pub command: String,
     /// Arguments after that, or after `ringer metal run` and the bundle. `{images}`,
     /// `{debian}`, `{firmware}`, `{monitor}` and `{own}` (the test's own folder) are filled in, as
-    /// they are in guests' descriptions; `{harts}` is the number of harts.
+    /// they are in guests' descriptions; `{harts}` is the number of harts, and `{port}` a free port of
+    /// this host.
     #[serde(default)]
     pub arguments: Vec<String>,
     /// Whether it is run by the other engine than the row's.
