@@ -452,6 +452,10 @@ fn damaged_images_are_refused_and_break_nothing() {
         (76, 0x100, "nobody knew"),
         (96, 9, "reference counts"),
         (100, 0x7fff_ffff, "header has"),
+        (56, 0, "no reference count"),
+        // The first entry of the refcount table, and the first count.
+        (65_540, 0, "no reference count"),
+        (131_072, 1, "no reference count"),
     ] {
         let mut bad = good.clone();
         bad[at..at + 4].copy_from_slice(&value.to_be_bytes());

@@ -121,16 +121,15 @@ impl Header {
             return Err("it is encrypted; convert it with `qemu-img convert`".to_string());
         }
         let cluster = 1u64 << cluster_bits;
-        let length = if version == 2 {
-            V2_LENGTH
+        let (length, count_order) = if version == 2 {
+            (V2_LENGTH, 4)
         } else {
             check_features(fields.u64(72)?)?;
-            let order = fields.u32(96)?;
-            if order > 6 {
-                return Err(format!("its reference counts have 2^{order} bits"));
-            }
-            fields.u32(100)?
+            (fields.u32(100)?, fields.u32(96)?)
         };
+        if count_order > 6 {
+            return Err(format!("its reference counts have 2^{count_order} bits"));
+        }
         if version == 3 && length < V3_LENGTH || u64::from(length) > cluster {
             return Err(format!("its header has {length} bytes"));
         }
@@ -147,6 +146,7 @@ impl Header {
             extensions,
         };
         header.check_tables(file, file_len)?;
+        header.check_own_count(file, count_order)?;
         Ok(header)
     }
 
@@ -188,6 +188,26 @@ impl Header {
                     return Err(format!("its {what} points out of the file"));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Checks that the header itself is counted as used. What is not is given to somebody else
+    /// when there is something to write, and imago would look for the first block of counts
+    /// without end.
+    fn check_own_count(&self, file: &File, order: u32) -> Result<(), String> {
+        let fields = Fields(&self.fixed);
+        let (table, clusters) = (fields.u64(48)?, fields.u32(56)?);
+        let first = Fields(&read_up_to(file, table, 8)?).u64(0)? & OFFSET_MASK;
+        let bits = 1usize << order;
+        let count = read_up_to(file, first, bits.div_ceil(8))?;
+        // Counts of less than a byte start at its low end.
+        let mask = if bits < 8 { (1u8 << bits) - 1 } else { u8::MAX };
+        if clusters == 0 || first == 0 || count.iter().all(|byte| byte & mask == 0) {
+            return Err(
+                "it has no reference count for its header; repair it with `qemu-img check -r all`"
+                    .to_string(),
+            );
         }
         Ok(())
     }
