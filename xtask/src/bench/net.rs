@@ -17,6 +17,7 @@ use xshell::{Shell, cmd};
 
 use super::machine::QEMU;
 use super::median;
+use super::report::{commit, qemu_version};
 use crate::debian;
 use crate::toolchain::{have, root, say};
 
@@ -236,13 +237,7 @@ fn write(sh: &Shell, ringer: &Rates, qemu: &Rates) -> Result<String> {
     let rows = row("host to guest", &ringer.to_guest, &qemu.to_guest)
         + &row("guest to host", &ringer.from_guest, &qemu.from_guest);
     let count = ringer.to_guest.len();
-    let commit = cmd!(sh, "git rev-parse --short HEAD")
-        .quiet()
-        .ignore_stderr()
-        .read();
-    let commit = commit.unwrap_or_else(|_| "without git".into());
-    let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
-    let version = version.lines().next().unwrap_or_default();
+    let (commit, version) = (commit(sh), qemu_version(sh)?);
     Ok(format!(
         "# Throughput of `--net user`\n\n\
          Written by `cargo xtask bench --net`: one plain TCP stream of {MEGABYTES} MiB between a \

@@ -32,6 +32,21 @@ pub fn write(sh: &Shell, arguments: &Arguments, measured: &Measured) -> Result<S
     Ok(text)
 }
 
+/// Which Ringer was measured.
+pub fn commit(sh: &Shell) -> String {
+    let commit = cmd!(sh, "git rev-parse --short HEAD")
+        .quiet()
+        .ignore_stderr()
+        .read();
+    commit.unwrap_or_else(|_| "without git".into())
+}
+
+/// Which QEMU, in its own words.
+pub fn qemu_version(sh: &Shell) -> Result<String> {
+    let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
+    Ok(version.lines().next().unwrap_or_default().to_string())
+}
+
 /// What was measured where, and how.
 fn machine(
     text: &mut String,
@@ -43,15 +58,9 @@ fn machine(
     let cpu = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name\t: "));
-    let commit = cmd!(sh, "git rev-parse --short HEAD")
-        .quiet()
-        .ignore_stderr()
-        .read();
-    let commit = commit.unwrap_or_else(|_| "without git".into());
-    writeln!(text, "- Ringer {commit}")?;
+    writeln!(text, "- Ringer {}", commit(sh))?;
     if measured.columns.contains(&Column::Qemu) {
-        let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
-        writeln!(text, "- {}", version.lines().next().unwrap_or_default())?;
+        writeln!(text, "- {}", qemu_version(sh)?)?;
     } else {
         writeln!(
             text,

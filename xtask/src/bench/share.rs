@@ -15,6 +15,7 @@ use xshell::{Shell, cmd};
 
 use super::machine::{Process, QEMU, read_lines};
 use super::median;
+use super::report::{commit, qemu_version};
 use crate::debian;
 use crate::toolchain::{have, root, say};
 
@@ -222,17 +223,8 @@ fn measure(machine: Machine, folder: &Path, rows: &[Row]) -> Result<Vec<(&'stati
 fn report(sh: &Shell, runs: usize, rows: &[Row], tree: &str, samples: &Samples) -> Result<String> {
     let mut text =
         String::from("# Shared folders, measured\n\nWritten by `cargo xtask bench --share`.\n\n");
-    let commit = cmd!(sh, "git rev-parse --short HEAD")
-        .quiet()
-        .ignore_stderr()
-        .read();
-    writeln!(
-        text,
-        "- Ringer {}",
-        commit.unwrap_or_else(|_| "without git".into())
-    )?;
-    let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
-    writeln!(text, "- {}", version.lines().next().unwrap_or_default())?;
+    writeln!(text, "- Ringer {}", commit(sh))?;
+    writeln!(text, "- {}", qemu_version(sh)?)?;
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<&str> = load.split(' ').take(3).collect();
     writeln!(

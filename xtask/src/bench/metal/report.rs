@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::Counted;
 use super::counts::Counts;
 use super::machine::Place;
 use super::rows::{Bar, Row, Work};
 use crate::bench::machine::QEMU;
+use crate::bench::report::{commit, qemu_version};
 use crate::toolchain::have;
 
 /// Instructions in a tick of the timer on QEMU: 10 MHz, and by `shift=0` one instruction each ns.
@@ -22,18 +23,9 @@ pub fn write(sh: &Shell, rows: &[&Row], counted: &Counted) -> Result<String> {
     let mut text = String::from(
         "# The bare-metal monitor, counted\n\nWritten by `cargo xtask bench --metal`.\n\n",
     );
-    let commit = cmd!(sh, "git rev-parse --short HEAD")
-        .quiet()
-        .ignore_stderr()
-        .read();
-    writeln!(
-        text,
-        "- Ringer {}",
-        commit.unwrap_or_else(|_| "without git".into())
-    )?;
+    writeln!(text, "- Ringer {}", commit(sh))?;
     if have(QEMU) {
-        let version = cmd!(sh, "{QEMU} --version").quiet().read()?;
-        writeln!(text, "- {}", version.lines().next().unwrap_or_default())?;
+        writeln!(text, "- {}", qemu_version(sh)?)?;
     }
     text.push_str(
         "- Instructions that the machine executes for one round of work, by a guest on bare \
