@@ -9,7 +9,9 @@
 //!
 //! `rax` and `rdx` are free for each instruction; `rcx` may hold a window (see `memory.rs`).
 
+mod aside;
 mod atomics;
+mod block;
 mod cache_block;
 mod convert;
 mod crossing;
@@ -29,57 +31,21 @@ mod status;
 mod system;
 mod window;
 
-use std::hash::Hasher;
+use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Privilege};
+use ringer_isa::Class;
 
-use ringer_hart::{PAGE_SHIFT, PAGE_SIZE, Privilege, Ram};
-use ringer_isa::{Class, Insn, Op, decode};
-
-use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Precision, Reg, Width, Xmm};
-use crate::cache::{Key, LinkSite, Spread};
+use crate::assembler::{Alu, Assembler, Cond, Label, Mem, Reg, Width};
+use crate::cache::LinkSite;
 use crate::core_state::{LEFT, PAGE, PC, home, x};
 use crate::features::Features;
 use crate::known::KnownInstructions;
 use crate::thunks::{Note, Thunks};
-use float_registers::{FloatRegisters, LoopRegisters, Unsaved};
+use aside::Aside;
+pub use block::Translation;
+use block::{CROSSING, Step};
+use float_registers::{FloatRegisters, LoopRegisters};
 use quiet::FlagsAside;
 use window::Window;
-
-/// Guest instructions in a block at most.
-const MOST: usize = 64;
-
-/// Where in the page an instruction lies that reaches into the next one.
-const CROSSING: u16 = PAGE_SIZE as u16 - 2;
-
-/// One instruction of a block.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    insn: Insn,
-    /// Where in the page it lies.
-    at: u16,
-    /// It is a jump within the page that the block simply follows.
-    followed: bool,
-}
-
-impl Step {
-    /// Where in the page the next one in memory lies; the page's size if that is the next page.
-    fn end(&self) -> u16 {
-        self.at + u16::from(self.insn.len)
-    }
-    /// Where in the page, or before or behind it, a branch or `jal` leads.
-    fn target(&self) -> i64 {
-        i64::from(self.at) + i64::from(self.insn.imm)
-    }
-}
-
-/// The guest code of one block.
-#[derive(Debug)]
-pub struct Translation {
-    key: Key,
-    steps: Vec<Step>,
-    /// Behind them comes an instruction that reaches into the next page, wherever that lies:
-    /// the definition executes it.
-    crosses: bool,
-}
 
 /// What was emitted, beside the code itself in the assembler.
 #[derive(Debug)]
@@ -119,89 +85,9 @@ pub struct Mark {
     pub at: usize,
 }
 
-fn is_in_page(target: i64) -> bool {
-    (0..PAGE_SIZE as i64).contains(&target)
-}
-
-/// What is found at a place in RAM.
-enum Found {
-    Instruction(Insn),
-    /// One that reaches into the next page.
-    Crossing,
-    /// None that there is.
-    Nothing,
-}
-
-fn find(ram: &Ram, offset: u64) -> Found {
-    let parcel = |offset| ram.load_at::<u16>(offset).unwrap_or(0);
-    let low = parcel(offset);
-    let bits = if ringer_isa::length(low) == 2 {
-        u32::from(low)
-    } else if (offset + 2).is_multiple_of(PAGE_SIZE) {
-        return Found::Crossing;
-    } else {
-        u32::from(low) | u32::from(parcel(offset + 2)) << 16
-    };
-    decode(bits).map_or(Found::Nothing, Found::Instruction)
-}
-
 impl Translation {
     /// More bytes than any block's code takes.
     pub const MOST_BYTES: usize = 48 << 10;
-
-    /// The block that begins at `key`; `None` if its first instruction is for the definition.
-    pub fn of(ram: &Ram, key: Key) -> Option<Self> {
-        let page = key.page() << PAGE_SHIFT;
-        let mut at = (key.offset() - page) as u16;
-        let mut steps: Vec<Step> = Vec::with_capacity(MOST);
-        let mut crosses = false;
-        while steps.len() + 1 < MOST && u64::from(at) < PAGE_SIZE {
-            let insn = match find(ram, page + u64::from(at)) {
-                Found::Instruction(insn) => insn,
-                Found::Crossing => {
-                    crosses = true;
-                    break;
-                }
-                Found::Nothing => break,
-            };
-            let mut step = Step {
-                insn,
-                at,
-                followed: false,
-            };
-            let next = step.end();
-            let target = step.target();
-            let mut ends = ends_block(&insn);
-            if insn.op == Op::Jal && insn.rd == 0 && is_in_page(target) {
-                let seen = steps.iter().any(|step| i64::from(step.at) == target);
-                // Backward jumps close loops: those are better linked than unrolled.
-                if target > i64::from(at) && !seen && steps.len() + 1 < MOST {
-                    step.followed = true;
-                    ends = false;
-                }
-            }
-            steps.push(step);
-            if ends || (insn.op.class() == Class::Branch && insn.imm < 0) {
-                break;
-            }
-            at = if step.followed { target as u16 } else { next };
-        }
-        (crosses || !steps.is_empty()).then_some(Self {
-            key,
-            steps,
-            crosses,
-        })
-    }
-
-    /// A number that another block has if its code differs.
-    pub fn fingerprint(&self) -> u64 {
-        let mut spread = Spread::default();
-        for step in &self.steps {
-            spread.write_u64(u64::from(step.insn.bits) << 16 | u64::from(step.at));
-        }
-        spread.write_u64(self.count() as u64);
-        spread.finish()
-    }
 
     /// Writes the host code for `address` into `a`, and where what begins into `marks`. `None`
     /// means a mistake of the translator, and the definition takes over.
@@ -253,103 +139,6 @@ impl Translation {
             instructions: self.count() as u32,
         })
     }
-
-    /// Whether one of its instructions lies at this place in the page.
-    pub fn has(&self, at: u16) -> bool {
-        self.steps.iter().any(|step| step.at == at) || self.crosses && at == CROSSING
-    }
-
-    /// How many instructions it has.
-    fn count(&self) -> usize {
-        self.steps.len() + usize::from(self.crosses)
-    }
-}
-
-/// Whether nothing that follows `insn` in memory is reached by falling through.
-fn ends_block(insn: &Insn) -> bool {
-    matches!(
-        insn.op,
-        Op::Jal
-            | Op::Jalr
-            | Op::Ecall
-            | Op::Ebreak
-            | Op::Mret
-            | Op::Sret
-            | Op::Wfi
-            | Op::FenceI
-            | Op::SfenceVma
-            | Op::SinvalVma
-    )
-}
-
-/// Code that is seldom run, written behind the block.
-enum Aside {
-    /// It is there already.
-    Written,
-    /// Leaves a linkable jump that is not linked.
-    Unlinked { site: usize, target: u16 },
-    /// A branch that is taken: puts back what was counted too much, then jumps.
-    Taken {
-        label: Label,
-        uncounted: usize,
-        target: i64,
-        unsaved: Vec<Unsaved>,
-        /// The register that holds the floating-point flags then.
-        flags_to: Option<u8>,
-    },
-    /// Puts the floating-point flags in a register after all.
-    Flags {
-        label: Label,
-        resume: Label,
-        register: u8,
-    },
-    /// The definition executes an instruction; goes on at `resume`.
-    Definition {
-        label: Label,
-        note: Note,
-        /// Its encoding.
-        bits: u32,
-        resume: Label,
-        /// What host registers hold that it must find in the core.
-        unsaved: Vec<Unsaved>,
-        /// What host registers must hold again then.
-        reload: Vec<(Xmm, Mem, Precision)>,
-    },
-    /// The instructions of a window once more, each access checked for itself: the window is
-    /// not to be had as a whole, mostly because it lies across the end of a page.
-    Apart {
-        label: Label,
-        first: usize,
-        last: usize,
-        /// What is known of floating-point registers where it begins.
-        floats: Box<FloatRegisters>,
-        resume: Label,
-        /// What host registers must hold behind it.
-        reload: Vec<(Xmm, Mem, Precision)>,
-    },
-    /// The definition executes instruction `index`; what the block relies on does not hold.
-    DefinitionAndLeave {
-        label: Label,
-        index: usize,
-        unsaved: Vec<Unsaved>,
-    },
-    /// A load that follows pointers has come to another page than last time.
-    OtherPage {
-        label: Label,
-        found: Label,
-        /// Where that is remembered.
-        last: Mem,
-        /// By the index in `rdx`.
-        delta: Mem,
-        /// Where it is to go.
-        to: Reg,
-    },
-    /// The host has made a NaN among these, which becomes the canonical one.
-    CanonicalNans {
-        label: Label,
-        resume: Label,
-        values: Vec<(Xmm, Precision)>,
-    },
 }
 
 /// A loop's further turns: registers are in place already, and the floating-point unit is ready.
@@ -620,129 +409,6 @@ impl Emitter<'_> {
             self.a.alu_ri(Alu::Add, Width::W64, Reg::Rax, at);
         }
         self.a.mov_mr(Width::W64, PC, Reg::Rax);
-    }
-
-    fn put_asides(&mut self) {
-        let mut index = 0;
-        // Asides may add asides.
-        while index < self.aside.len() {
-            let aside = std::mem::replace(&mut self.aside[index], Aside::Written);
-            index += 1;
-            match aside {
-                Aside::Written => {}
-                Aside::Unlinked { site, target } => {
-                    let unlinked = self.a.offset();
-                    self.set_pc(i32::from(target));
-                    // `mov eax, number`; the number is filled in when the block is added.
-                    self.a.mov_ri(Reg::Rax, 0x7fff_ffff);
-                    let number = self.a.offset() - 4;
-                    self.a.jmp_to(self.thunks.exit_link);
-                    self.links.push(LinkSite {
-                        site,
-                        unlinked,
-                        number,
-                        target: self.page + u64::from(target),
-                    });
-                }
-                Aside::Taken {
-                    label,
-                    uncounted,
-                    target,
-                    unsaved,
-                    flags_to,
-                } => {
-                    self.a.bind(label);
-                    self.save_aside(&unsaved);
-                    if let Some(register) = flags_to {
-                        self.read_float_flags(register);
-                    }
-                    self.count_back(uncounted);
-                    self.go_to(target);
-                }
-                Aside::Definition {
-                    label,
-                    note,
-                    bits,
-                    resume,
-                    unsaved,
-                    reload,
-                } => {
-                    self.a.bind(label);
-                    self.save_aside(&unsaved);
-                    self.call_definition(note, bits);
-                    self.reload(reload);
-                    self.a.jmp(resume);
-                }
-                Aside::Apart {
-                    label,
-                    first,
-                    last,
-                    floats,
-                    resume,
-                    reload,
-                } => {
-                    self.a.bind(label);
-                    self.floats = *floats;
-                    self.apart = true;
-                    self.index = first;
-                    while self.index <= last {
-                        self.step();
-                        self.index += 1;
-                    }
-                    self.apart = false;
-                    self.save_floats();
-                    self.reload(reload);
-                    self.a.jmp(resume);
-                }
-                Aside::DefinitionAndLeave {
-                    label,
-                    index,
-                    unsaved,
-                } => {
-                    self.a.bind(label);
-                    self.save_aside(&unsaved);
-                    self.definition_and_leave(index);
-                }
-                Aside::Flags {
-                    label,
-                    resume,
-                    register,
-                } => {
-                    self.a.bind(label);
-                    self.read_float_flags(register);
-                    self.a.jmp(resume);
-                }
-                Aside::OtherPage {
-                    label,
-                    found,
-                    last,
-                    delta,
-                    to,
-                } => {
-                    self.a.bind(label);
-                    self.a.mov_mr(Width::W32, last, Reg::Rdx);
-                    self.a.mov_rm(Width::W64, to, delta);
-                    self.a.jmp(found);
-                }
-                Aside::CanonicalNans {
-                    label,
-                    resume,
-                    values,
-                } => {
-                    self.a.bind(label);
-                    for (value, precision) in values {
-                        self.make_canonical(value, precision);
-                    }
-                    self.a.jmp(resume);
-                }
-            }
-        }
-    }
-
-    fn reload(&mut self, registers: Vec<(Xmm, Mem, Precision)>) {
-        for (register, from, precision) in registers {
-            self.a.movs_load(precision, register, from);
-        }
     }
 
     /// Instructions that were counted on entry are not executed after all.

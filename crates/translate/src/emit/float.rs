@@ -7,10 +7,12 @@
 
 use ringer_isa::{Class, Insn, Op};
 
+use super::Emitter;
+use super::aside::Aside;
+use super::block::Step;
 use super::float_registers::{LoopRegisters, SCRATCH};
 use super::memory::Kind;
 use super::rounding::Rounding;
-use super::{Aside, Emitter, Step};
 use crate::assembler::{
     Alu, Bitwise, Cell, Cond, FloatOp, Fused, Label, Mem, Precision, Reg, Width, Xmm,
 };

@@ -5,7 +5,8 @@
 //! The same holds for making NaNs canonical. A NaN makes every result that is computed from it a
 //! NaN, so one look at the last of a chain tells of all of them.
 
-use super::{Aside, Emitter};
+use super::Emitter;
+use super::aside::Aside;
 use crate::assembler::{Alu, Cell, Cond, Label, Mem, Precision, Reg, Width, Xmm};
 use crate::core_state::f;
 

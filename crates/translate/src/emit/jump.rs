@@ -7,7 +7,9 @@
 
 use ringer_isa::Op;
 
-use super::{Aside, Emitter, Turn, is_in_page};
+use super::aside::Aside;
+use super::block::is_in_page;
+use super::{Emitter, Turn};
 use crate::assembler::{Alu, Cond, Mem, Reg, Scale, Width};
 use crate::core_state::{LEFT, PAGE, SPACE, STACK, home, x};
 use crate::tables::{JUMPS, Tables};

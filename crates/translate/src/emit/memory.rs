@@ -5,8 +5,9 @@ use std::mem::offset_of;
 use ringer_hart::PAGE_SHIFT;
 use ringer_isa::Op;
 
+use super::Emitter;
+use super::aside::Aside;
 use super::window::{self, Window};
-use super::{Aside, Emitter};
 use crate::assembler::{Alu, Cell, Cond, Label, Mem, Reg, Scale, Shift, Width};
 use crate::core_state::{SPACE, home, last_page, x};
 use crate::tables::{PAGES, PageTable, Tables};

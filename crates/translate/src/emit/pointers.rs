@@ -2,8 +2,9 @@
 
 use ringer_isa::Op;
 
+use super::Emitter;
+use super::block::Step;
 use super::window::writes;
-use super::{Emitter, Step};
 
 impl Emitter<'_> {
     /// Whether the current instruction is in a loop and its address has just been loaded, in this

@@ -13,11 +13,13 @@ use std::ops::RangeInclusive;
 
 use ringer_isa::{Class, Insn, Op, csr as number};
 
+use super::Emitter;
+use super::aside::Aside;
+use super::block::Step;
 use super::float::is_computation_of_doubles;
 use super::memory::Kind;
 use super::skip::is_simple;
 use super::window::{self, writes};
-use super::{Aside, Emitter, Step};
 use crate::assembler::{Alu, Cond, Label, Precision, Reg, Width, Xmm};
 
 /// Loads that are looked at beforehand at most.

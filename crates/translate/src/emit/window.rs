@@ -10,7 +10,8 @@
 use ringer_hart::Privilege;
 use ringer_isa::{Class, Format, Insn, Op};
 
-use super::{Emitter, Step, system};
+use super::block::Step;
+use super::{Emitter, system};
 use crate::features::Features;
 
 /// Bytes that a window may span: more would cross pages too often.
