@@ -76,8 +76,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say(&format!("Image: Linux {version}"));
 
     let bench = debian.join("bench");
-    compile_bench(&sh, &bench)?;
-    let archive = initramfs(&packages, &version, &bench)?;
+    compile(&sh, "guests/bench", &bench)?;
+    let echo_server = debian.join("echo-server");
+    compile(&sh, "guests/echo", &echo_server)?;
+    let programs = [
+        ("bench/bench", bench.as_path()),
+        ("bin/echo-server", &echo_server),
+        ("bin/busybox", &packages.join("usr/bin/busybox")),
+    ];
+    let archive = initramfs(&packages, &version, &programs)?;
     let plain = debian.join("initrd.cpio");
     fs::write(&plain, &archive)?;
     let compressed = debian.join("initrd.cpio.zst");
@@ -134,9 +141,9 @@ fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
         .with_context(|| format!("no {prefix}* in {}", folder.display()))
 }
 
-/// Compiles the benchmark for the guest, statically.
-fn compile_bench(sh: &Shell, to: &Path) -> Result<()> {
-    let sources = root().join("guests/bench");
+/// Compiles the C files of a folder to a program for the guest, statically.
+fn compile(sh: &Shell, folder: &str, to: &Path) -> Result<()> {
+    let sources = root().join(folder);
     let files: Vec<PathBuf> = sh
         .read_dir(&sources)?
         .into_iter()
@@ -149,11 +156,11 @@ fn compile_bench(sh: &Shell, to: &Path) -> Result<()> {
     )
     .quiet()
     .run()
-    .context("the benchmark does not compile")
+    .with_context(|| format!("{folder} does not compile"))
 }
 
 /// Puts the root file system in memory together.
-fn initramfs(packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
+fn initramfs(packages: &Path, version: &str, programs: &[(&str, &Path)]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "bench", "dev", "etc", "mnt", "proc", "sys", "tmp"] {
         archive.folder(folder);
@@ -166,15 +173,12 @@ fn initramfs(packages: &Path, version: &str, bench: &Path) -> Result<Vec<u8>> {
         &fs::read(root().join("guests/debian/dhcp"))?,
         true,
     );
-    archive.file(
-        "bin/busybox",
-        &fs::read(packages.join("usr/bin/busybox"))?,
-        true,
-    );
+    for (name, program) in programs {
+        archive.file(name, &fs::read(program)?, true);
+    }
     archive.link("bin/sh", "busybox");
     let agent = fs::read(root().join("guests/agent/ringer-agent"))?;
     archive.file("bin/ringer-agent", &agent, true);
-    archive.file("bench/bench", &fs::read(bench)?, true);
     let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
     let loaded = modules.in_order(MODULES)?;
     archive.modules(&loaded);

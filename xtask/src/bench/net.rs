@@ -1,13 +1,15 @@
-//! `cargo xtask bench --net`: a plain TCP stream to and from the same Debian guest, on Ringer's
-//! `--net user` and on QEMU's user networking, in turns. Writes docs/NET-BENCH.md.
+//! `cargo xtask bench --net`: streams, questions with answers, and calls between this host and the
+//! same Debian guest, on Ringer's `--net user` and on QEMU's user networking, in turns. Writes
+//! docs/NET-BENCH.md.
 //!
-//! The host times all: a transfer begins when the guest's request is there, or ours is sent, and
-//! ends when the last byte has arrived and the connection is closed. The guest has only busybox:
-//! `wget` fetches from the host, and its `httpd` sends to the host through a published port.
+//! The host times all. A stream begins when the guest's request is there, or ours is sent, and
+//! ends when the last byte has arrived and the connection is closed: the guest's `wget` fetches
+//! from the host, and its `httpd` sends to the host through a published port. Questions of one byte
+//! go to `echo-server` in the guest (guests/echo), through published ports, too.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,19 +25,48 @@ use crate::toolchain::{have, root, say};
 
 /// Where the report goes.
 const REPORT: &str = "docs/NET-BENCH.md";
-/// Transfers in each direction for each start of a machine.
-const TRANSFERS: usize = 3;
-/// Megabytes in each.
+/// What is measured, and in what.
+const ROWS: [(&str, &str); 5] = [
+    ("a TCP stream to the guest", "MiB/s"),
+    ("a TCP stream from the guest", "MiB/s"),
+    ("a byte there and back by TCP", "a second"),
+    ("a byte there and back by UDP", "a second"),
+    ("calls by TCP, each with a byte there and back", "a second"),
+];
+/// How often each is measured for each start of a machine.
+const TIMES: usize = 3;
+/// Megabytes of a stream.
 const MEGABYTES: usize = 64;
+/// How long questions are asked.
+const ASKING: Duration = Duration::from_millis(700);
 /// A machine that takes longer for anything hangs.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Datagrams may be lost; more than so many in a row are not.
+const LOSSES: usize = 20;
+/// When a datagram counts as lost.
+const LOST: Duration = Duration::from_millis(500);
+/// The guest's ports of `httpd` and `echo-server`.
+const HTTP: u16 = 80;
+const ECHO: u16 = 7;
 
 /// What is compared.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 enum Machine {
     Ringer,
     Qemu,
 }
+
+/// Ports of this host that lead into the guest.
+#[derive(Clone, Copy)]
+struct Ports {
+    http: u16,
+    echo: u16,
+    /// Its datagrams.
+    echo_udp: u16,
+}
+
+/// All values of each row.
+type Samples = [Vec<f64>; ROWS.len()];
 
 impl Machine {
     fn name(self) -> &'static str {
@@ -44,43 +75,51 @@ impl Machine {
             Self::Qemu => "QEMU",
         }
     }
-    /// What starts it, with a guest that runs `work` and whose port 80 is `port` of this host.
-    fn command(self, work: &str, port: u16) -> Command {
+    /// What starts it, with a guest that runs `work`.
+    fn command(self, work: &str, ports: Ports) -> Command {
         let debian = root().join("build/debian");
         let append = format!("console=ttyS0 quiet ringer.run=\"{work}\"");
+        let Ports {
+            http,
+            echo,
+            echo_udp,
+        } = ports;
         let mut command = match self {
             Self::Ringer => {
                 let mut command = Command::new(root().join("target/release/ringer"));
                 command
                     .args(["run", "--memory", "1G", "--net", "user,host-loopback"])
-                    .args(["--publish", &format!("{port}:80"), "--append", &append])
-                    .args(["--kernel".as_ref(), debian.join("Image").as_os_str()])
-                    .args([
-                        "--initrd".as_ref(),
-                        debian.join("initrd.cpio.zst").as_os_str(),
-                    ]);
+                    .args(["--publish", &format!("{http}:{HTTP}")])
+                    .args(["--publish", &format!("{echo}:{ECHO}")])
+                    .args(["--publish", &format!("{echo_udp}:{ECHO}/udp")])
+                    .args(["--append", &append]);
                 command
             }
             Self::Qemu => {
+                let forward = |protocol: &str, port: u16, to: u16| {
+                    format!(",hostfwd={protocol}:127.0.0.1:{port}-:{to}")
+                };
+                let network = "user,id=net".to_string()
+                    + &forward("tcp", http, HTTP)
+                    + &forward("tcp", echo, ECHO)
+                    + &forward("udp", echo_udp, ECHO);
                 let mut command = Command::new(QEMU);
-                let forward = format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:80");
                 command
                     .args(["-M", "virt", "-m", "1G", "-nographic", "-append", &append])
-                    .args([
-                        "-netdev",
-                        &forward,
-                        "-device",
-                        "virtio-net-device,netdev=net",
-                    ])
-                    .args(["-kernel".as_ref(), debian.join("Image").as_os_str()])
-                    .args([
-                        "-initrd".as_ref(),
-                        debian.join("initrd.cpio.zst").as_os_str(),
-                    ]);
+                    .args(["-netdev", &network])
+                    .args(["-device", "virtio-net-device,netdev=net"]);
                 command
             }
         };
+        let dashes = match self {
+            Self::Ringer => "--",
+            Self::Qemu => "-",
+        };
         command
+            .arg(format!("{dashes}kernel"))
+            .arg(debian.join("Image"))
+            .arg(format!("{dashes}initrd"))
+            .arg(debian.join("initrd.cpio.zst"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -99,13 +138,6 @@ impl Drop for Running {
     }
 }
 
-/// Megabytes in a second, of all transfers in each direction.
-#[derive(Default)]
-struct Rates {
-    to_guest: Vec<f64>,
-    from_guest: Vec<f64>,
-}
-
 /// Runs the command.
 pub fn run(sh: &Shell, runs: usize) -> Result<()> {
     ensure!(runs > 0, "--runs must be at least 1");
@@ -116,15 +148,13 @@ pub fn run(sh: &Shell, runs: usize) -> Result<()> {
     cmd!(sh, "cargo build -q --release -p ringer")
         .quiet()
         .run()?;
-    let debian = root().join("build/debian");
-    if !debian.join("initrd.cpio.zst").exists() {
-        debian::run(&debian::Arguments::default())?;
-    }
-    let (mut ringer, mut qemu) = (Rates::default(), Rates::default());
+    // Builds the initramfs anew, with guests/echo as it is now.
+    debian::run(&debian::Arguments::default())?;
+    let (mut ringer, mut qemu) = (Samples::default(), Samples::default());
     for run in 1..=runs {
-        for (machine, rates) in [(Machine::Ringer, &mut ringer), (Machine::Qemu, &mut qemu)] {
+        for (machine, samples) in [(Machine::Ringer, &mut ringer), (Machine::Qemu, &mut qemu)] {
             say(&format!("run {run} of {runs}: {}", machine.name()));
-            measure(machine, rates).with_context(|| format!("{} failed", machine.name()))?;
+            measure(machine, samples).with_context(|| format!("{} failed", machine.name()))?;
         }
     }
     let text = write(sh, &ringer, &qemu)?;
@@ -134,27 +164,47 @@ pub fn run(sh: &Shell, runs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Starts a machine once and times its transfers.
-fn measure(machine: Machine, rates: &mut Rates) -> Result<()> {
-    let server = TcpListener::bind("127.0.0.1:0")?;
+/// Starts a machine once and takes a few samples of each row.
+fn measure(machine: Machine, samples: &mut Samples) -> Result<()> {
+    let server = TcpListener::bind(local(0))?;
     let port = server.local_addr()?.port();
-    // Free now, and hardly taken by somebody else in a moment.
-    let published = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let ports = free_ports()?;
     let work = format!(
         "dd if=/dev/zero of=/tmp/file bs=1M count={MEGABYTES} 2>/dev/null; httpd -h /tmp; \
-         for i in $(seq {TRANSFERS}); do wget -q -O /dev/null http://10.0.2.2:{port}/; done; \
+         echo-server {ECHO}; \
+         for i in $(seq {TIMES}); do wget -q -O /dev/null http://10.0.2.2:{port}/; done; \
          sleep 1000"
     );
-    let started = machine.command(&work, published).spawn();
+    let started = machine.command(&work, ports).spawn();
     let mut running = Running(started.context("it does not start")?);
-    for _ in 0..TRANSFERS {
+    let [to_guest, from_guest, tcp, udp, calls] = samples;
+    for _ in 0..TIMES {
         let client = accept(&server, &mut running)?;
-        rates.to_guest.push(serve(client)?);
+        to_guest.push(serve(client).context("a stream to the guest")?);
     }
-    for _ in 0..TRANSFERS {
-        rates.from_guest.push(fetch(published)?);
+    for _ in 0..TIMES {
+        from_guest.push(fetch(ports.http).context("a stream from the guest")?);
+        tcp.push(ask_tcp(ports.echo).context("a question by TCP")?);
+        udp.push(ask_udp(ports.echo_udp).context("a question by UDP")?);
+        calls.push(call(ports.echo).context("a call")?);
     }
     Ok(())
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Free now, and hardly taken by somebody else in a moment.
+fn free_ports() -> Result<Ports> {
+    let http = TcpListener::bind(local(0))?;
+    let echo = TcpListener::bind(local(0))?;
+    let echo_udp = UdpSocket::bind(local(0))?;
+    Ok(Ports {
+        http: http.local_addr()?.port(),
+        echo: echo.local_addr()?.port(),
+        echo_udp: echo_udp.local_addr()?.port(),
+    })
 }
 
 /// Waits for the guest to call.
@@ -205,10 +255,16 @@ fn serve(mut client: TcpStream) -> Result<f64> {
     Ok(MEGABYTES as f64 / start.elapsed().as_secs_f64())
 }
 
+fn connect(port: u16) -> Result<TcpStream> {
+    let guest = TcpStream::connect(local(port))?;
+    guest.set_nodelay(true)?;
+    guest.set_read_timeout(Some(PATIENCE))?;
+    Ok(guest)
+}
+
 /// Fetches the guest's file; returns the rate.
 fn fetch(port: u16) -> Result<f64> {
-    let mut guest = TcpStream::connect(("127.0.0.1", port))?;
-    guest.set_read_timeout(Some(PATIENCE))?;
+    let mut guest = connect(port)?;
     let start = Instant::now();
     guest.write_all(b"GET /file HTTP/1.0\r\n\r\n")?;
     let mut chunk = vec![0; 1 << 20];
@@ -226,25 +282,65 @@ fn fetch(port: u16) -> Result<f64> {
     Ok(total as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64())
 }
 
-fn write(sh: &Shell, ringer: &Rates, qemu: &Rates) -> Result<String> {
-    let row = |what: &str, ours: &[f64], theirs: &[f64]| {
-        let (ours, theirs) = (median(ours), median(theirs));
-        format!(
-            "| {what} | {ours:.0} | {theirs:.0} | **{:.1}** |\n",
-            ours / theirs
-        )
-    };
-    let rows = row("host to guest", &ringer.to_guest, &qemu.to_guest)
-        + &row("guest to host", &ringer.from_guest, &qemu.from_guest);
-    let count = ringer.to_guest.len();
+/// Does it again and again for a while; returns how often in a second.
+fn rate(mut once: impl FnMut() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < ASKING {
+        once()?;
+        count += 1;
+    }
+    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+}
+
+fn ask_tcp(port: u16) -> Result<f64> {
+    let mut guest = connect(port)?;
+    rate(|| {
+        guest.write_all(b"?")?;
+        Ok(guest.read_exact(&mut [0])?)
+    })
+}
+
+fn call(port: u16) -> Result<f64> {
+    rate(|| {
+        let mut guest = connect(port)?;
+        guest.write_all(b"?")?;
+        Ok(guest.read_exact(&mut [0])?)
+    })
+}
+
+fn ask_udp(port: u16) -> Result<f64> {
+    let socket = UdpSocket::bind(local(0))?;
+    socket.connect(local(port))?;
+    socket.set_read_timeout(Some(LOST))?;
+    rate(|| {
+        for _ in 0..LOSSES {
+            socket.send(b"?")?;
+            match socket.recv(&mut [0; 2]) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bail!("the guest does not answer datagrams")
+    })
+}
+
+fn write(sh: &Shell, ringer: &Samples, qemu: &Samples) -> Result<String> {
+    let mut rows = String::new();
+    for (((what, unit), ours), theirs) in ROWS.iter().zip(ringer).zip(qemu) {
+        let (a, b) = (median(ours), median(theirs));
+        rows += &format!("| {what} | {unit} | {a:.0} | {b:.0} | **{:.1}** |\n", a / b);
+    }
+    let count = ringer.first().map_or(0, Vec::len);
     let (commit, version) = (commit(sh), qemu_version(sh)?);
     Ok(format!(
-        "# Throughput of `--net user`\n\n\
-         Written by `cargo xtask bench --net`: one plain TCP stream of {MEGABYTES} MiB between a \
-         server on the host's\nloopback and busybox in the same Debian guest (one hart, 1 GiB), \
-         medians of {count} transfers, the\nmachines in turns. MiB/s; the last column says how \
-         often as fast as QEMU's `-netdev user` Ringer is.\n\n\
+        "# Speed of `--net user`\n\n\
+         Written by `cargo xtask bench --net`: between a program on this host and busybox or \
+         `echo-server` in the\nsame Debian guest (one hart, 1 GiB). A stream has {MEGABYTES} MiB. \
+         Medians of {count} samples, the machines in\nturns; the last column says how often as \
+         fast as QEMU's `-netdev user` Ringer is (asked: not below 1).\n\n\
          - Ringer {commit}\n- {version}\n\n\
-         | stream | Ringer | QEMU | Ringer / QEMU |\n|---|---|---|---|\n{rows}"
+         | | | Ringer | QEMU | Ringer / QEMU |\n|---|---|---|---|---|\n{rows}"
     ))
 }
