@@ -81,12 +81,9 @@ impl Console {
         };
         let mut more = true;
         for _ in 0..BUDGET {
-            let Some(chain) = queue.pop(ram)? else {
+            let Some(chain) = queue.pop_or_rearm(ram)? else {
                 // Input waits in the backend until the driver gives a buffer.
-                more = queue.rearm(ram, 0)?;
-                if more {
-                    continue;
-                }
+                more = false;
                 break;
             };
             let mut bytes = [0; BOUNCE];

@@ -149,15 +149,14 @@ impl<'a> Io<'a> {
             if bytes > BUDGET_BYTES {
                 break;
             }
-            if let Some(chain) = queue.pop(ram)? {
-                let (written, more) = handle(ram, &chain)?;
-                bytes += chain.readable_len() + chain.writable_len() + more;
-                queue.complete(ram, chain, written)?;
-                queue.publish(ram)?;
-            } else if !queue.rearm(ram, 0)? {
+            let Some(chain) = queue.pop_or_rearm(ram)? else {
                 done = true;
                 break;
-            }
+            };
+            let (written, more) = handle(ram, &chain)?;
+            bytes += chain.readable_len() + chain.writable_len() + more;
+            queue.complete(ram, chain, written)?;
+            queue.publish(ram)?;
         }
         if !done {
             self.again(index);

@@ -109,10 +109,7 @@ impl Ports {
         let ports = self.ports.iter().zip(&mut self.states).enumerate();
         'all: for (number, (port, state)) in ports {
             while state.tell != 0 {
-                let Some(chain) = queue.pop(ram)? else {
-                    if queue.rearm(ram, 0)? {
-                        continue;
-                    }
+                let Some(chain) = queue.pop_or_rearm(ram)? else {
                     break 'all;
                 };
                 let next = state.tell & state.tell.wrapping_neg();
@@ -190,11 +187,8 @@ impl Ports {
         };
         let mut more = true;
         for _ in 0..BUDGET {
-            let Some(chain) = queue.pop(ram)? else {
-                more = queue.rearm(ram, 0)?;
-                if more {
-                    continue;
-                }
+            let Some(chain) = queue.pop_or_rearm(ram)? else {
+                more = false;
                 break;
             };
             let mut bytes = [0; BOUNCE];
@@ -240,11 +234,8 @@ impl Ports {
                 // It stays in the queue, and the writer waits; the next poll looks again.
                 break;
             }
-            let Some(chain) = queue.pop(ram)? else {
-                more = queue.rearm(ram, 0)?;
-                if more {
-                    continue;
-                }
+            let Some(chain) = queue.pop_or_rearm(ram)? else {
+                more = false;
                 break;
             };
             let mut bounce = [0; BOUNCE];

@@ -84,31 +84,15 @@ impl Table {
         let mut bytes = [0; DESC_BYTES as usize];
         ram.read(self.at.offset(index * DESC_BYTES), &mut bytes)
             .ok_or(QueueError::OutOfRam)?;
-        let [
-            a0,
-            a1,
-            a2,
-            a3,
-            a4,
-            a5,
-            a6,
-            a7,
-            l0,
-            l1,
-            l2,
-            l3,
-            f0,
-            f1,
-            n0,
-            n1,
-        ] = bytes;
+        // Four fields, which make one little-endian number.
+        let fields = u128::from_le_bytes(bytes);
         Ok(Descriptor {
             segment: Segment {
-                addr: GuestPhys(u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7])),
-                len: u32::from_le_bytes([l0, l1, l2, l3]),
+                addr: GuestPhys(fields as u64),
+                len: (fields >> 64) as u32,
             },
-            flags: u16::from_le_bytes([f0, f1]),
-            next: u16::from_le_bytes([n0, n1]),
+            flags: (fields >> 96) as u16,
+            next: (fields >> 112) as u16,
         })
     }
 }
@@ -282,6 +266,15 @@ impl Queue {
         self.walk(ram, head, &mut chain)?;
         self.next_avail = self.next_avail.wrapping_add(1);
         Ok(Some(chain))
+    }
+
+    /// Takes the next request. If there is none, the driver is asked to notify of the next one,
+    /// and the ring looked at once more, for the driver may not have seen the wish in time.
+    pub fn pop_or_rearm(&mut self, ram: &Ram) -> Result<Option<Chain>, QueueError> {
+        match self.pop(ram)? {
+            None if self.rearm(ram, 0)? => self.pop(ram),
+            chain => Ok(chain),
+        }
     }
 
     fn walk(&self, ram: &Ram, head: u16, chain: &mut Chain) -> Result<(), QueueError> {

@@ -26,6 +26,17 @@ struct Run {
 }
 
 impl Run {
+    /// Takes a record apart, which is one little-endian number of three fields.
+    fn read(record: [u8; RECORD]) -> Self {
+        let record = u128::from_le_bytes(record);
+        let pages = (record >> 64) as u32;
+        let crc32 = (record >> 96) as u32;
+        Self {
+            first: record as u64,
+            pages: pages & !ZERO,
+            crc32: (pages & ZERO == 0).then_some(crc32),
+        }
+    }
     fn end(&self) -> u64 {
         self.first.saturating_add(self.pages.into())
     }
@@ -47,31 +58,7 @@ impl Table {
         }
         let mut runs: Vec<Run> = Vec::with_capacity(records.len());
         for record in records {
-            let [
-                f0,
-                f1,
-                f2,
-                f3,
-                f4,
-                f5,
-                f6,
-                f7,
-                p0,
-                p1,
-                p2,
-                p3,
-                c0,
-                c1,
-                c2,
-                c3,
-            ] = *record;
-            let pages = u32::from_le_bytes([p0, p1, p2, p3]);
-            let crc32 = u32::from_le_bytes([c0, c1, c2, c3]);
-            let run = Run {
-                first: u64::from_le_bytes([f0, f1, f2, f3, f4, f5, f6, f7]),
-                pages: pages & !ZERO,
-                crc32: (pages & ZERO == 0).then_some(crc32),
-            };
+            let run = Run::read(*record);
             let behind = runs.last().map_or(0, Run::end);
             let fits = run.pages > 0 && run.first >= behind && run.end() <= total;
             if !fits || run.pages as usize > RUN {

@@ -255,11 +255,8 @@ impl Net {
             if !self.backend.ready() {
                 break;
             }
-            let Some(chain) = queue.pop(ram)? else {
-                more = queue.rearm(ram, 0)?;
-                if more {
-                    continue;
-                }
+            let Some(chain) = queue.pop_or_rearm(ram)? else {
+                more = false;
                 break;
             };
             let mut reader = chain.reader(ram);

@@ -269,7 +269,7 @@ fn indexes_wrap() {
             chain.writer(rig.ram()).write(&n.to_le_bytes());
             device.complete(rig.ram(), chain, n).unwrap();
             device.publish(rig.ram()).unwrap();
-            assert!(!device.rearm(rig.ram(), 0).unwrap());
+            assert!(device.pop_or_rearm(rig.ram()).unwrap().is_none());
             driver.want_interrupt_after(rig.ram(), 1);
             assert!(device.take_interrupt(rig.ram()).unwrap(), "request {n}");
             assert!(!device.take_interrupt(rig.ram()).unwrap());
