@@ -16,6 +16,9 @@ use super::message::FidNumber;
 pub const MAX_FIDS: usize = 256 << 10;
 /// Bytes of the paths of parked fids.
 pub const MAX_PATHS: usize = 32 << 20;
+/// Between two parkings are as many uses as descriptors may be held, divided by this; most of what
+/// one parking frees is far more.
+const PARKING_PAUSE: usize = 64;
 
 /// How a file is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +90,8 @@ pub struct Fids {
     path_bytes: usize,
     /// Counts uses, to tell what was not used for long.
     now: u64,
+    /// When fids may be parked again.
+    next_parking: u64,
 }
 
 impl Fids {
@@ -98,6 +103,7 @@ impl Fids {
             held: 0,
             path_bytes: 0,
             now: 0,
+            next_parking: 0,
         }
     }
     /// Forgets them all.
@@ -125,11 +131,12 @@ impl Fids {
         place: Place,
         open: Option<Open>,
     ) -> Result<(), Errno> {
-        let new = !self.contains(number);
-        if new && self.table.len() >= MAX_FIDS {
-            return Err(Errno::NFILE);
+        match self.table.get(&number).map(|fid| &fid.place) {
+            None if self.table.len() >= MAX_FIDS => return Err(Errno::NFILE),
+            // It takes the other's room.
+            Some(Place::Held(_)) if matches!(place, Place::Held(_)) => {}
+            _ => self.make_room(folder, &place)?,
         }
-        self.make_room(folder, &place)?;
         self.remove(number);
         self.count(&place, true);
         self.now += 1;
@@ -187,7 +194,12 @@ impl Fids {
     fn make_room(&mut self, folder: &Folder, place: &Place) -> Result<(), Errno> {
         match place {
             Place::Held(_) if self.held >= self.budget => {
-                self.park(folder);
+                // A guest can see to it that none can be parked. Then looking at all of them for
+                // every request would cost more than a request may.
+                if self.now >= self.next_parking {
+                    self.park(folder);
+                    self.next_parking = self.now + (self.budget / PARKING_PAUSE) as u64;
+                }
                 match self.held < self.budget {
                     true => Ok(()),
                     false => Err(Errno::MFILE),
@@ -208,7 +220,11 @@ impl Fids {
             .map(|(&number, fid)| (fid.used, number))
             .collect();
         idle.sort_unstable();
-        for (_, number) in idle.into_iter().take(self.budget.div_ceil(4)) {
+        let enough = self.held.saturating_sub(self.budget.div_ceil(4));
+        for (_, number) in idle {
+            if self.held <= enough {
+                return;
+            }
             let Some(Fid {
                 place: Place::Held(file),
                 ..

@@ -39,6 +39,8 @@ pub enum ShareError {
 
 /// A folder that is shared.
 pub struct Folder {
+    /// How the user called it.
+    path: PathBuf,
     root: OwnedFd,
     /// The device and inode number of the root.
     identity: Identity,
@@ -90,6 +92,7 @@ impl Folder {
                 refused(format!("there is no /proc/self/fd ({error}); mount /proc"))
             })?;
         let folder = Self {
+            path: path.to_path_buf(),
             root,
             identity: Identity::of(&stat),
             descriptors,
@@ -124,6 +127,20 @@ impl Folder {
     /// The device that the root is on.
     pub fn device(&self) -> u64 {
         self.identity.device
+    }
+
+    /// What has become of the folder, if a request failed by `error` because of that.
+    pub fn loss(&self, error: Errno) -> Option<String> {
+        let why = match (fs::fstat(&self.root), error) {
+            (Err(error), _) | (_, error @ (Errno::IO | Errno::NODEV | Errno::NOTCONN)) => {
+                std::io::Error::from(error).to_string()
+            }
+            (Ok(stat), Errno::NOENT | Errno::STALE) if stat.st_nlink == 0 => {
+                "it was removed".to_string()
+            }
+            (Ok(_), _) => return None,
+        };
+        Some(format!("{}: {why}", self.path.display()))
     }
 
     /// What `name` in the folder `from` is.

@@ -34,6 +34,8 @@ pub struct Server {
     fids: Fids,
     /// The longest message, once the guest has said which.
     msize: Option<u32>,
+    /// What has become of the folder if it vanished, which was said then.
+    lost: Option<String>,
 }
 
 impl Server {
@@ -43,7 +45,12 @@ impl Server {
             folder,
             fids: Fids::new(budget),
             msize: None,
+            lost: None,
         }
+    }
+    /// What has become of the folder, if a request failed because of that.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
     /// The fids that the guest has.
     pub fn fids(&self) -> &Fids {
@@ -112,6 +119,19 @@ impl Server {
                 flags,
             } => self.unlink(folder, name, flags),
             Request::Remove { fid } => self.remove(fid),
+        }
+    }
+
+    /// Says it, once, if a request failed because the folder vanished from the host.
+    fn notice_loss(&mut self, error: Errno) {
+        if self.lost.is_none()
+            && let Some(lost) = self.folder.loss(error)
+        {
+            eprint!(
+                "\r\nringer: the guest cannot use the shared folder {lost}; it runs on, and has the \
+                 share again when it is started anew with a folder there\r\n"
+            );
+            self.lost = Some(lost);
         }
     }
 
@@ -233,6 +253,9 @@ impl ShareBackend for Server {
             Ok(request) => self.serve(request, &mut reply),
             Err(error) => Err(*error),
         };
+        if let Err(error) = outcome {
+            self.notice_loss(error);
+        }
         reply.finish(message.kind, message.tag, outcome)
     }
     fn reset(&mut self) {

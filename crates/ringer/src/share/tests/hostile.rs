@@ -92,6 +92,30 @@ fn there_is_an_end_to_fids() {
     guest.walk(ROOT, 1, &[]).unwrap();
 }
 
+#[test]
+fn fids_that_cannot_be_parked_are_not_looked_at_for_every_request() {
+    const BUDGET: u32 = 6400;
+    let mut guest = Guest::mount(
+        |root| std::fs::create_dir(root.join("in")).unwrap(),
+        false,
+        BUDGET as usize,
+    );
+    // A folder that was removed is not found again by any path.
+    guest.find(1, "in").unwrap();
+    std::fs::remove_dir(guest.host("in")).unwrap();
+    for fid in 2..=BUDGET {
+        guest.walk(1, fid, &[]).unwrap();
+    }
+    // The last one parked the root, and there is nothing more to park.
+    assert_eq!(guest.attributes(ROOT), Err(Errno::MFILE));
+    guest.clunk(BUDGET).unwrap();
+    guest.attributes(ROOT).unwrap();
+    // The root could be parked again, but that is not looked for at once.
+    assert_eq!(guest.walk(1, BUDGET, &[]), Err(Errno::MFILE));
+    let later = (0..1000).find(|_| guest.walk(1, BUDGET, &[]).is_ok());
+    assert!(later.is_some_and(|tries| tries > 0), "{later:?}");
+}
+
 /// Any fields, of which some fit together.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(vec!["a", "b", "file", "link", "..", "../x", ""]);

@@ -6,6 +6,7 @@ mod hostile;
 mod messages;
 mod resumed;
 mod specs;
+mod vanished;
 
 use std::path::Path;
 
