@@ -51,6 +51,13 @@ pub enum Outcome {
     ResetLimit(u64),
     /// The operator stopped it.
     Stopped(&'static str),
+    /// A signal asked the guest to power off, and it did not in this time.
+    StayedOn {
+        /// The signal.
+        signal: &'static str,
+        /// How long the guest had.
+        seconds: u64,
+    },
     /// A command that the agent in the guest ran ended with this status.
     Command(u8),
     /// A replay has come to the end of its recording.
@@ -75,7 +82,7 @@ impl Outcome {
             Self::Command(status) => *status,
             Self::Crashed(_) => status::CRASH,
             Self::ResetLimit(_) => status::RESET_LIMIT,
-            Self::Stopped(_) => status::STOPPED,
+            Self::Stopped(_) | Self::StayedOn { .. } => status::STOPPED,
             Self::TimedOut => status::TIMEOUT,
             Self::Detached(status) => *status,
         }
@@ -102,6 +109,10 @@ impl fmt::Display for Outcome {
                 "the guest asked for a reset, and --resets {limit} allows no more"
             ),
             Self::Stopped(by) => write!(f, "stopped by {by}"),
+            Self::StayedOn { signal, seconds } => write!(
+                f,
+                "stopped by {signal}: the guest was asked to power off and did not within {seconds} s"
+            ),
             Self::Replayed => write!(f, "the recording ends here"),
             Self::Saved(dir) => write!(
                 f,
@@ -146,6 +157,19 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_asked_for_the_end_is_named() {
+        let outcome = Outcome::StayedOn {
+            signal: "SIGHUP",
+            seconds: 10,
+        };
+        assert_eq!(
+            outcome.to_string(),
+            "stopped by SIGHUP: the guest was asked to power off and did not within 10 s"
+        );
+        assert_eq!(outcome.status(), status::STOPPED);
+    }
 
     #[test]
     fn guest_codes_never_collide_with_ringers_own() {

@@ -219,7 +219,7 @@ impl Inputs {
 fn is_by_itself(outcome: &Outcome) -> bool {
     !matches!(
         outcome,
-        Outcome::Stopped(_) | Outcome::TimedOut | Outcome::Saved(_)
+        Outcome::Stopped(_) | Outcome::StayedOn { .. } | Outcome::TimedOut | Outcome::Saved(_)
     )
 }
 

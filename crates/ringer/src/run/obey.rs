@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Conductor;
+use super::conductor::Conductor;
 use crate::args::EngineKind;
 use crate::control::answer::{Answer, Refused, RunState, Status};
 use crate::control::prompt::{HELP, Line};
