@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (debian, firmware) = (build.join("debian"), build.join("firmware"));
     let packages = debian.join("packages");
     if arguments.fresh || !packages.join("usr/bin/busybox").exists() {
-        fetch(&sh, &packages)?;
+        fetch(&sh, PACKAGES, &packages)?;
     } else {
         say(&format!(
             "using the packages in {} (--fresh fetches them again)",
@@ -107,21 +107,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Downloads and unpacks the packages with all they depend on.
-fn fetch(sh: &Shell, packages: &Path) -> Result<()> {
-    if packages.exists() {
-        fs::remove_dir_all(packages)
-            .with_context(|| format!("cannot remove {}", packages.display()))?;
+/// Downloads packages with all they depend on, and unpacks them into `to`.
+pub fn fetch(sh: &Shell, packages: &str, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
     }
-    fs::create_dir_all(packages)?;
+    fs::create_dir_all(to)?;
     say(&format!(
-        "fetching Debian {SUITE} for riscv64: {PACKAGES} (some 100 MB, a minute or so)"
+        "fetching Debian {SUITE} for riscv64: {packages} (some 100 MB, a minute or so)"
     ));
     // One suite of this machine's own mirror; without one, mmdebstrap knows Debian's.
     let sources = mirror::archive().map(|mirror| format!("deb {mirror} {SUITE} main"));
     cmd!(
         sh,
-        "mmdebstrap --quiet --architectures=riscv64 --variant=extract --include={PACKAGES} {SUITE} {packages} {sources...}"
+        "mmdebstrap --quiet --architectures=riscv64 --variant=extract --include={packages} {SUITE} {to} {sources...}"
     )
     .quiet()
     .run()

@@ -1,6 +1,8 @@
 //! `cargo xtask bench --share`: a shared folder by Ringer and by QEMU, the same guest and the same
 //! tree of files, in turns, in one run. Writes docs/SHARE-BENCH.md.
 
+mod tools;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -19,21 +21,51 @@ use super::report::{commit, qemu_version};
 use crate::debian;
 use crate::toolchain::{have, root, say};
 
-/// What the guest does: a name, a title, and shell commands with the share as their folder.
-type Row = (&'static str, &'static str, &'static str);
+/// What the guest does.
+#[derive(Clone, Copy)]
+struct Row {
+    name: &'static str,
+    title: &'static str,
+    /// Shell commands, with the share as their folder.
+    commands: &'static str,
+}
+
+const fn row(name: &'static str, title: &'static str, commands: &'static str) -> Row {
+    Row {
+        name,
+        title,
+        commands,
+    }
+}
 
 /// All rows, in the order in which they are done.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("list", "list the tree with all attributes (`ls -lR`)", "ls -lR tree >/dev/null"),
-    ("read", "read all files of the tree (`find`, `cat`)", "find tree -type f -exec cat {} + >/dev/null"),
-    ("unpack", "unpack a tar of the tree", "tar xf tree.tar -C unpacked"),
-    ("remove", "remove what was unpacked", "rm -r unpacked"),
-    ("create", "make 500 small files", "i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo $i >small/$i; done"),
-    ("rename", "give 100 of them other names", "cd small; i=0; while [ $i -lt 100 ]; do i=$((i+1)); mv $i new-$i; done"),
-    ("write", "write 64 MiB in order", "dd if=/dev/zero of=large bs=1M count=64 2>/dev/null"),
-    ("again", "read them in order", "dd if=large of=/dev/null bs=1M 2>/dev/null"),
+    row("list", "list the tree with all attributes (`ls -lR`)", "ls -lR tree >/dev/null"),
+    row("read", "read all files of the tree (`find`, `cat`)", "find tree -type f -exec cat {} + >/dev/null"),
+    row("compare", "`git status`, the first: git compares all files", "cd tree; git -c safe.directory=* status >/dev/null"),
+    row("status", "`git status` again: git looks at all files' attributes", "cd tree; git -c safe.directory=* status >/dev/null"),
+    row("build", "`make`: 60 objects, for each of which a source and 30 headers are read", "cd project; make -s"),
+    row("rebuild", "`make` again, which finds nothing to do", "cd project; make -sq"),
+    row("unpack", "unpack a tar of the tree", "tar xf tree.tar -C unpacked"),
+    row("remove", "remove what was unpacked", "rm -r unpacked"),
+    row("create", "make 500 small files", "i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo $i >small/$i; done"),
+    row("rename", "give 100 of them other names", "cd small; i=0; while [ $i -lt 100 ]; do i=$((i+1)); mv $i new-$i; done"),
+    row("write", "write 64 MiB in order", "dd if=/dev/zero of=large bs=1M count=64 2>/dev/null"),
+    row("again", "read them in order", "dd if=large of=/dev/null bs=1M 2>/dev/null"),
 ];
+/// Sources and headers of the project that is built.
+const SOURCES: usize = 60;
+const HEADERS: usize = 30;
+/// What is done to build it: as a compiler does with files, and little besides.
+const MAKEFILE: &str = "\
+HEADERS := $(wildcard include/*.h)
+OBJECTS := $(patsubst src/%.c,obj/%.o,$(wildcard src/*.c))
+program: $(OBJECTS)
+\tcat $^ >$@
+obj/%.o: src/%.c $(HEADERS)
+\tcat $(HEADERS) $< | tail -c 20000 >$@
+";
 /// The longest message: what Linux' driver can do.
 const MSIZE: &str = "512000";
 const SCRIPT: &str = "bench.sh";
@@ -57,8 +89,8 @@ impl Machine {
         }
     }
     /// What starts it with `folder` shared.
-    fn command(self, folder: &Path) -> Command {
-        let debian = root().join("build/debian");
+    fn command(self, initrd: &Path, folder: &Path) -> Command {
+        let kernel = root().join("build/debian/Image");
         let append = format!(
             "console=ttyS0 quiet ringer.run=\"mount -t 9p -o trans=virtio,version=9p2000.L,msize={MSIZE} work /mnt && sh /mnt/{SCRIPT}\""
         );
@@ -67,9 +99,8 @@ impl Machine {
                 let mut command = Command::new(root().join("target/release/ringer"));
                 command.args(["run", "--memory", "1G", "--share"]);
                 command.arg(format!("{}:work", folder.display()));
-                for (option, file) in [("--kernel", "Image"), ("--initrd", "initrd.cpio.zst")] {
-                    command.arg(option).arg(debian.join(file));
-                }
+                command.arg("--kernel").arg(kernel);
+                command.arg("--initrd").arg(initrd);
                 command.arg("--append");
                 command
             }
@@ -80,9 +111,8 @@ impl Machine {
                     "local,path={},mount_tag=work,security_model=none",
                     folder.display()
                 ));
-                for (option, file) in [("-kernel", "Image"), ("-initrd", "initrd.cpio.zst")] {
-                    command.arg(option).arg(debian.join(file));
-                }
+                command.arg("-kernel").arg(kernel);
+                command.arg("-initrd").arg(initrd);
                 command.arg("-append");
                 command
             }
@@ -106,6 +136,7 @@ pub fn run(sh: &Shell, runs: usize, only: &[String]) -> Result<()> {
         .quiet()
         .run()?;
     debian::run(&debian::Arguments::default())?;
+    let initrd = tools::add_to(sh, &root().join("build/debian/initrd.cpio.zst"))?;
     let mut samples = Samples::new();
     let mut tree = String::new();
     for run in 1..=runs {
@@ -113,7 +144,7 @@ pub fn run(sh: &Shell, runs: usize, only: &[String]) -> Result<()> {
             say(&format!("run {run} of {runs}: {}", machine.title()));
             let folder = tempfile::tempdir()?;
             tree = prepare(sh, &folder, &rows)?;
-            let times = measure(machine, folder.path(), &rows)
+            let times = measure(machine, &initrd, folder.path(), &rows)
                 .with_context(|| format!("{} in run {run}", machine.title()))?;
             for (name, seconds) in times {
                 samples.entry((name, machine)).or_default().push(seconds);
@@ -137,12 +168,12 @@ pub fn run(sh: &Shell, runs: usize, only: &[String]) -> Result<()> {
 fn choose(only: &[String]) -> Result<Vec<Row>> {
     if let Some(unknown) = only
         .iter()
-        .find(|name| ROWS.iter().all(|row| row.0 != **name))
+        .find(|name| ROWS.iter().all(|row| row.name != **name))
     {
-        let known: Vec<&str> = ROWS.iter().map(|row| row.0).collect();
+        let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         bail!("there is no row {unknown}; there are {}", known.join(", "));
     }
-    let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.0);
+    let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.name);
     Ok(ROWS.iter().filter(wanted).copied().collect())
 }
 
@@ -158,8 +189,18 @@ fn prepare(sh: &Shell, folder: &TempDir, rows: &[Row]) -> Result<String> {
         .quiet()
         .run()?;
     cmd!(sh, "tar xf {tar} -C {tree}").quiet().run()?;
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"];
+        cmd!(sh, "git -C {tree} {identity...} {arguments...}")
+            .quiet()
+            .run()
+    };
+    git(&["init", "-q"])?;
+    git(&["add", "."])?;
+    git(&["commit", "-q", "-m", "All"])?;
+    project(&to.join("project"))?;
     let mut script = String::from("cd /mnt\n");
-    for (name, _, commands) in rows {
+    for Row { name, commands, .. } in rows {
         writeln!(
             script,
             "echo {BEGIN}{name}\n( {commands} )\necho {END}{name} $?"
@@ -176,9 +217,29 @@ fn prepare(sh: &Shell, folder: &TempDir, rows: &[Row]) -> Result<String> {
     ))
 }
 
+/// Fills a folder with what `make` is to build.
+fn project(to: &Path) -> Result<()> {
+    for name in ["src", "include", "obj"] {
+        fs::create_dir_all(to.join(name))?;
+    }
+    let files = (0..SOURCES)
+        .map(|number| format!("src/{number}.c"))
+        .chain((0..HEADERS).map(|number| format!("include/{number}.h")));
+    for (number, name) in files.enumerate() {
+        let text = format!("extern int declared_{number};\n").repeat(200);
+        fs::write(to.join(name), text)?;
+    }
+    Ok(fs::write(to.join("Makefile"), MAKEFILE)?)
+}
+
 /// The rows' seconds on one machine, by the host's clock.
-fn measure(machine: Machine, folder: &Path, rows: &[Row]) -> Result<Vec<(&'static str, f64)>> {
-    let mut command = machine.command(folder);
+fn measure(
+    machine: Machine,
+    initrd: &Path,
+    folder: &Path,
+    rows: &[Row],
+) -> Result<Vec<(&'static str, f64)>> {
+    let mut command = machine.command(initrd, folder);
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -198,7 +259,10 @@ fn measure(machine: Machine, folder: &Path, rows: &[Row]) -> Result<Vec<(&'stati
             Err(RecvTimeoutError::Timeout) => bail!("it hangs; it said last: {}", said.join(" | ")),
         };
         if let Some(name) = line.strip_prefix(BEGIN) {
-            begun = rows.iter().find(|row| row.0 == name).map(|row| (row.0, at));
+            begun = rows
+                .iter()
+                .find(|row| row.name == name)
+                .map(|row| (row.name, at));
         } else if let Some(end) = line.strip_prefix(END) {
             let (name, since) = begun.take().context("an end without a beginning")?;
             ensure!(
@@ -236,7 +300,7 @@ fn report(sh: &Shell, runs: usize, rows: &[Row], tree: &str, samples: &Samples) 
     )?;
     writeln!(
         text,
-        "- The Debian guest with one hart and busybox, on both with the share mounted by \
+        "- The Debian guest with one hart, busybox, git and make, on both with the share mounted by \
          `trans=virtio,version=9p2000.L,msize={MSIZE}`; Ringer by `--share DIR:work`, QEMU by \
          `-virtfs local,path=DIR,mount_tag=work,security_model=none`. The tree is `crates` and `docs` of this repository: \
          {tree}. What is shared lies in the host's page cache.\n\
@@ -247,7 +311,7 @@ fn report(sh: &Shell, runs: usize, rows: &[Row], tree: &str, samples: &Samples) 
         text,
         "| work | ringer | QEMU | QEMU / ringer |\n|---|---:|---:|---:|"
     )?;
-    for (name, title, _) in rows {
+    for Row { name, title, .. } in rows {
         let of = |machine| {
             samples
                 .get(&(*name, machine))
