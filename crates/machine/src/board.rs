@@ -115,6 +115,10 @@ impl BoardBuilder {
         self
     }
 
+    /// How many virtio slots are taken.
+    pub fn virtio_devices(&self) -> usize {
+        self.virtio.len()
+    }
     /// Puts a device into the next virtio slot.
     pub fn virtio(mut self, make: MakeDevice) -> Self {
         self.virtio.push(make);

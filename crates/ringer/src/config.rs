@@ -107,6 +107,9 @@ pub struct VmConfig {
     pub timeout: Option<Duration>,
     /// It has a generation id. Machines that older versions have saved do not.
     pub generation: bool,
+    /// It has a power button, if there is a slot for it. Machines that older versions have saved do
+    /// not, nor those that are deterministic: the button would be pressed at no certain time.
+    pub button: bool,
     /// It has channels to an agent in the guest, and this is what for.
     pub agent: Option<Task>,
 }
@@ -256,6 +259,7 @@ impl VmConfig {
             resets: options.resets,
             timeout,
             generation: true,
+            button: !deterministic,
             agent: None,
         })
     }

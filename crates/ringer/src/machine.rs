@@ -8,8 +8,8 @@ use ringer_hart::{Bus, Lines};
 use ringer_machine::backend::{ConsoleBackend, EntropyBackend};
 use ringer_machine::board::{Board, BoardBuilder};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, VirtualClock};
-use ringer_machine::memory_map::RAM_BASE;
-use ringer_machine::virtio::{Balloon, Blk, Rng, Share, in_slot};
+use ringer_machine::memory_map::{RAM_BASE, VIRTIO_SLOTS};
+use ringer_machine::virtio::{Balloon, Blk, Button, ButtonControl, Rng, Share, in_slot};
 
 use crate::agent::Agent;
 use crate::args::ConsoleKind;
@@ -97,6 +97,8 @@ pub struct Machine {
     pub io: Vec<(String, Arc<IoCounts>)>,
     /// The channels to an agent in the guest.
     pub agent: Option<Agent>,
+    /// The power button.
+    pub button: Option<ButtonControl>,
     /// Of a deterministic machine: what its random device gives.
     pub random: FixedEntropy,
     /// Where the harts' threads sleep; in a deterministic machine all are the same.
@@ -189,6 +191,13 @@ impl Machine {
         if let Some(agent) = &agent {
             builder = builder.virtio(in_slot("agent".to_string(), Box::new(agent.device())));
         }
+        // The button is worth a slot that nothing else wants.
+        let mut button = None;
+        if config.button && builder.virtio_devices() < VIRTIO_SLOTS {
+            let device = Button::new();
+            button = Some(device.control());
+            builder = builder.virtio(in_slot("button".to_string(), Box::new(device)));
+        }
         let board = builder.build().map_err(Failure::monitor)?;
         Ok(Self {
             board: Arc::new(board),
@@ -199,6 +208,7 @@ impl Machine {
             disks,
             io,
             agent,
+            button,
             random,
             parkers,
         })

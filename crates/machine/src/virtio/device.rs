@@ -24,6 +24,8 @@ pub enum DeviceType {
     Balloon = 5,
     /// Shared folder (9P).
     Share = 9,
+    /// Keyboard, mouse, button.
+    Input = 18,
 }
 
 /// A virtio device without its transport. All calls are made under the transport's lock.

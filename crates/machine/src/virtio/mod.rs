@@ -5,6 +5,7 @@
 
 pub mod balloon;
 pub mod blk;
+pub mod button;
 pub mod chain;
 pub mod console;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod transport;
 
 pub use balloon::{Balloon, BalloonControl};
 pub use blk::Blk;
+pub use button::{Button, ButtonControl};
 pub use chain::{Chain, Reader, Writer};
 pub use console::{Console, ConsoleControl};
 pub use device::{DeviceType, Io, VirtioDevice};

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringer_machine::virtio::ButtonControl;
+
 use super::conductor::Conductor;
 use crate::control::ReplyTo;
 use crate::control::answer::Refused;
@@ -11,7 +13,10 @@ use crate::exit::{Failure, Outcome};
 use crate::machine::MachineClock;
 use crate::runner::Vm;
 
-/// How long a guest that was asked to power off may take.
+/// How long a guest may take that hears of its power button, to end all that runs in it.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// How long a guest may take that was told to power off at once.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Time for a guest to act on a SysRq command.
@@ -20,6 +25,7 @@ const SYSRQ_PAUSE: Duration = Duration::from_millis(700);
 /// A guest was asked to power off, and has until then.
 pub(super) struct Asked {
     pub(super) until: Instant,
+    patience: Duration,
     /// The signal by which it is over then in any case. Without one the machine runs on.
     insists: Option<&'static str>,
     /// Who waits for the end.
@@ -57,9 +63,10 @@ impl Conductor {
     /// Asks the guest, unless it was asked already.
     pub(super) fn ask_to_power_off(&mut self) -> &mut Asked {
         self.asked.get_or_insert_with(|| {
-            ask_to_power_off(Arc::clone(&self.vm));
+            let patience = ask_to_power_off(Arc::clone(&self.vm));
             Asked {
-                until: Instant::now() + GRACE,
+                until: Instant::now() + patience,
+                patience,
                 insists: None,
                 waiting: Vec::new(),
             }
@@ -72,12 +79,12 @@ impl Conductor {
         if let Some(signal) = asked.insists {
             return Some(Outcome::StayedOn {
                 signal,
-                seconds: GRACE.as_secs(),
+                seconds: asked.patience.as_secs(),
             });
         }
         let why = format!(
             "the guest was asked to power off and did not within {} s; it runs on, and --force ends it",
-            GRACE.as_secs()
+            asked.patience.as_secs()
         );
         for reply_to in asked.waiting {
             reply_to(Err(Refused::because(&why)));
@@ -86,16 +93,25 @@ impl Conductor {
     }
 }
 
-/// There is no power button on this board. What a Linux guest does hear are SysRq commands on
-/// its serial console: sync, remount read-only, power off. Each starts work that the next must
-/// not overtake.
-fn ask_to_power_off(vm: Arc<Vm>) {
+/// Presses the power button, if the guest has a driver for it. If not, or to no avail, a Linux guest
+/// still hears SysRq commands on its serial console: sync, remount read-only, power off. Each
+/// starts work that the next must not overtake. Returns how long all of it may take.
+fn ask_to_power_off(vm: Arc<Vm>) -> Duration {
+    let button = vm.machine.button.clone();
+    let button = button.filter(ButtonControl::is_connected);
+    let shutdown = button.as_ref().map_or(Duration::ZERO, |_| SHUTDOWN);
     thread::spawn(move || {
+        if let Some(button) = button {
+            button.press();
+            vm.machine.board.poll();
+            thread::sleep(shutdown);
+        }
         for key in [b's', b'u', b'o'] {
             vm.send_break_and(key);
             thread::sleep(SYSRQ_PAUSE);
         }
     });
+    shutdown + GRACE
 }
 
 impl Vm {

@@ -31,6 +31,9 @@ pub struct Description {
     /// There is a generation id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generation: bool,
+    /// There is a power button.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub button: bool,
     /// There are channels to an agent in the guest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,

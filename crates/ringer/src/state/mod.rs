@@ -171,6 +171,7 @@ fn describe(vm: &Vm, config: &VmConfig, symbols: &Symbols) -> Description {
         semihosting: config.semihosting,
         sbi: vm.sbi.is_some(),
         generation: config.generation,
+        button: vm.machine.button.is_some(),
         agent: config.agent.is_some(),
         nets: config.nets.len(),
         net: config.nets.iter().map(NetSpec::to_string).collect(),
@@ -196,6 +197,7 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
     config.mips = crate::config::check_mips(saved.mips)?;
     config.semihosting = saved.semihosting;
     config.generation = saved.generation;
+    config.button = saved.button;
     if saved.agent {
         config.agent.get_or_insert(Task::None);
     } else if config.agent.take().is_some() {

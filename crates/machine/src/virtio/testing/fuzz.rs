@@ -13,18 +13,19 @@ use crate::backend::{
 use crate::device::Device;
 use crate::virtio::device::{DeviceType, VirtioDevice};
 use crate::virtio::transport::register as reg;
-use crate::virtio::{Balloon, Blk, Console, Counters, Net, Rng, Share, feature};
+use crate::virtio::{Balloon, Blk, Button, Console, Counters, Net, Rng, Share, feature};
 
 use super::{BASE, BUFFERS, Buffer, DriverQueue, RAM_BYTES, Rig};
 
 /// Every type of device.
-pub const TYPES: [DeviceType; 6] = [
+pub const TYPES: [DeviceType; 7] = [
     DeviceType::Net,
     DeviceType::Blk,
     DeviceType::Console,
     DeviceType::Rng,
     DeviceType::Balloon,
     DeviceType::Share,
+    DeviceType::Input,
 ];
 
 /// A console on which someone types without end.
@@ -91,6 +92,11 @@ pub fn device(kind: DeviceType) -> Box<dyn VirtioDevice> {
         DeviceType::Console => Box::new(Console::new(Box::new(Chatter))),
         DeviceType::Rng => Box::new(Rng::new(Box::new(SeededEntropy::new(1)))),
         DeviceType::Balloon => Box::new(Balloon::new(Box::new(InsideRam))),
+        DeviceType::Input => {
+            let button = Button::new();
+            button.control().press();
+            Box::new(button)
+        }
         DeviceType::Share => Box::new(Share::new(Box::new(Echo::default()), "fuzz")),
     }
 }

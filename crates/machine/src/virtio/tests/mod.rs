@@ -2,6 +2,7 @@
 
 mod balloon;
 mod blk;
+mod button;
 mod console;
 mod hostile;
 mod net;
