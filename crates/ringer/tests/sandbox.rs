@@ -9,6 +9,7 @@ use std::process::Command;
 
 use machine::Folder;
 use ringer::sandbox::{Enforced, Needs, restrict_calls, restrict_files};
+use rustix::fs::{AtFlags, CWD, FileType, Mode};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// Says to the process of [`inside`] what to try, and in which folder.
@@ -22,9 +23,13 @@ fn inside() {
     let folder = std::env::var(FOLDER).unwrap();
     let mut needs = Needs::new();
     needs.change(&folder);
+    let what = std::env::var(TRY).unwrap();
+    if what.starts_with("a share's") {
+        needs.attributes();
+    }
     let enforced = restrict_files(&needs).unwrap();
     restrict_calls(&needs).unwrap();
-    match std::env::var(TRY).unwrap().as_str() {
+    match what.as_str() {
         "files" => {
             fs::write(format!("{folder}/inside"), "allowed").unwrap();
             assert_eq!(fs::read(format!("{folder}/inside")).unwrap(), b"allowed");
@@ -44,6 +49,20 @@ fn inside() {
             let threads: Vec<_> = (0..4).map(|n| std::thread::spawn(move || n * n)).collect();
             let sum: i32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
             assert_eq!(sum, 14);
+        }
+        "a share's modes and links" => {
+            let path = format!("{folder}/file");
+            fs::write(&path, "").unwrap();
+            rustix::fs::chmodat(CWD, path.as_str(), Mode::RUSR, AtFlags::empty()).unwrap();
+            rustix::fs::symlinkat("file", CWD, format!("{folder}/link")).unwrap();
+        }
+        "a share's owners" => {
+            let own = Some(rustix::process::getuid());
+            let _ = rustix::fs::chownat(CWD, folder.as_str(), own, None, AtFlags::empty());
+        }
+        "a share's devices" => {
+            let path = format!("{folder}/device");
+            let _ = rustix::fs::mknodat(CWD, path, FileType::CharacterDevice, Mode::RUSR, 0);
         }
         "a program" => drop(Command::new("/bin/true").spawn()),
         "another program instead" => drop(Command::new("/bin/true").exec()),
@@ -84,7 +103,7 @@ fn try_inside(what: &str) -> (i32, String) {
 
 #[test]
 fn what_a_machine_needs_works() {
-    for what in ["files", "threads"] {
+    for what in ["files", "threads", "a share's modes and links"] {
         let (status, text) = try_inside(what);
         assert_eq!(status, 0, "{what}: {text}");
         assert!(text.contains("it went on"), "{what}: {text}");
@@ -96,6 +115,8 @@ fn what_an_intruder_needs_ends_the_process_and_is_named() {
     for (what, call) in [
         ("another program instead", "(execve)"),
         ("the network", "(socket)"),
+        ("a share's owners", "(fchownat)"),
+        ("a share's devices", "(mknodat)"),
         ("code that can be written", "(mmap)"),
     ] {
         let (status, text) = try_inside(what);

@@ -158,27 +158,13 @@ const NETWORK: &[c_long] = &[
     libc::SYS_recvmmsg,
 ];
 
-/// For shared folders.
+/// For shared folders. Nothing changes owners or extended attributes, or makes devices.
 const ATTRIBUTES: &[c_long] = &[
     libc::SYS_openat2,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
     libc::SYS_utimensat,
     libc::SYS_symlinkat,
-    libc::SYS_mknodat,
-    libc::SYS_truncate,
-    libc::SYS_fgetxattr,
-    libc::SYS_flistxattr,
-    libc::SYS_getxattr,
-    libc::SYS_lgetxattr,
-    libc::SYS_listxattr,
-    libc::SYS_llistxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_fremovexattr,
-    libc::SYS_syncfs,
-    libc::SYS_getgroups,
 ];
 
 /// What may be asked of a terminal, a socket or a file by `ioctl`.

@@ -16,7 +16,7 @@ pub struct Needs {
     pub(super) remove: Vec<PathBuf>,
     /// The host's network.
     pub(super) network: bool,
-    /// Owners, times, links and attributes of files, for shared folders.
+    /// Modes, times and symbolic links of files, for shared folders.
     pub(super) attributes: bool,
 }
 
@@ -54,7 +54,7 @@ impl Needs {
         self.network = true;
         self
     }
-    /// Changes owners, times and attributes of files and makes links, as a file server does.
+    /// Changes modes and times of files and makes symbolic links, as a file server does.
     pub fn attributes(&mut self) -> &mut Self {
         self.attributes = true;
         self

@@ -38,7 +38,7 @@ names! {
     process_vm_readv => SYS_process_vm_readv, process_vm_writev => SYS_process_vm_writev,
     io_uring_setup => SYS_io_uring_setup, pidfd_open => SYS_pidfd_open,
     pidfd_getfd => SYS_pidfd_getfd, fchmod => SYS_fchmod, fchmodat => SYS_fchmodat,
-    fchownat => SYS_fchownat, linkat => SYS_linkat, symlinkat => SYS_symlinkat,
+    fchownat => SYS_fchownat, mknodat => SYS_mknodat, linkat => SYS_linkat, symlinkat => SYS_symlinkat,
     setxattr => SYS_setxattr, memfd_create => SYS_memfd_create, dup3 => SYS_dup3,
     shmget => SYS_shmget, personality => SYS_personality, wait4 => SYS_wait4,
 }
