@@ -167,17 +167,17 @@ fn initramfs(packages: &Path, version: &str, programs: &[(&str, &Path)]) -> Resu
     archive.device("dev/console", 5, 1);
     archive.device("dev/null", 1, 3);
     archive.file("init", &fs::read(root().join("guests/debian/init"))?, true);
-    archive.file(
-        "bin/dhcp",
-        &fs::read(root().join("guests/debian/dhcp"))?,
-        true,
-    );
+    for (name, from) in [
+        ("bin/dhcp", "guests/debian/dhcp"),
+        ("bin/ringer-generation", "guests/agent/ringer-generation"),
+        ("bin/ringer-agent", "guests/agent/ringer-agent"),
+    ] {
+        archive.file(name, &fs::read(root().join(from))?, true);
+    }
     for (name, program) in programs {
         archive.file(name, &fs::read(program)?, true);
     }
     archive.link("bin/sh", "busybox");
-    let agent = fs::read(root().join("guests/agent/ringer-agent"))?;
-    archive.file("bin/ringer-agent", &agent, true);
     let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
     let loaded = modules.in_order(MODULES)?;
     archive.modules(&loaded);

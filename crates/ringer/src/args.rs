@@ -247,6 +247,11 @@ pub struct RunOptions {
     /// Go on with a machine saved before: a directory, or a name
     #[arg(long, value_name = "SAVED")]
     pub restore: Option<PathBuf>,
+    /// With --restore: go on as another machine than the one that was saved, as `ringer clone` does:
+    /// network cards get new addresses, and published ports others of this computer
+    #[arg(long)]
+    #[serde(skip)]
+    pub as_clone: bool,
     /// One thread and virtual time: two runs with the same input are the same
     #[arg(long)]
     pub deterministic: bool,
@@ -504,6 +509,7 @@ impl RunOptions {
             console: self.console.or(file.console),
             save: self.save.or(file.save),
             restore: self.restore.or(file.restore),
+            as_clone: self.as_clone || file.as_clone,
             deterministic: self.deterministic || file.deterministic,
             mips: self.mips.or(file.mips),
             gdb: self.gdb.or(file.gdb),

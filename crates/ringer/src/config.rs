@@ -81,6 +81,8 @@ pub struct VmConfig {
     pub save: Option<PathBuf>,
     /// What to resume.
     pub restore: Option<PathBuf>,
+    /// It is another machine than the one that was saved.
+    pub as_clone: bool,
     /// One thread, virtual time.
     pub deterministic: bool,
     /// Million instructions in a second of virtual time.
@@ -198,6 +200,11 @@ impl VmConfig {
                 "--restore goes on with a saved machine, which has its kernel already; leave out --kernel and --bios",
             ));
         }
+        if options.as_clone && options.restore.is_none() {
+            return Err(Failure::usage(
+                "--as-clone is for a saved machine: give --restore, too",
+            ));
+        }
         if options.detach && options.no_control {
             return Err(Failure::usage(
                 "--detach and --no-control exclude each other: nobody could reach the machine",
@@ -246,6 +253,7 @@ impl VmConfig {
             console: options.console.unwrap_or(ConsoleKind::Stdio),
             save: options.save,
             restore: options.restore,
+            as_clone: options.as_clone,
             deterministic,
             mips,
             gdb,

@@ -12,14 +12,13 @@ use crate::source_tree;
 /// Where the small Debian is, from the top of the source tree.
 const BUSYBOX_FOLDER: &str = "build/debian";
 /// The name by which it always is what is started.
-const BUSYBOX: &str = "debian-busybox";
+pub const BUSYBOX: &str = "debian-busybox";
 /// What says how an image's files belong together.
 const DESCRIPTION: &str = "vm.toml";
 
 /// Fills in what the options leave open with what the guest of this name is made of.
 pub fn options(name: &str, given: RunOptions) -> Result<RunOptions, Failure> {
-    let image = images().map(|folder| folder.join(name).join(DESCRIPTION));
-    if let Some(file) = image.filter(|file| is_name(name) && file.is_file()) {
+    if let Some(file) = image(name) {
         let image = RunOptions {
             known_as: Some(name.to_string()),
             ..config::read_options(&file)?
@@ -33,6 +32,17 @@ pub fn options(name: &str, given: RunOptions) -> Result<RunOptions, Failure> {
             known()
         ))),
     }
+}
+
+/// Whether an image of this name is there: a whole Debian with its packages.
+pub fn is_image(name: &str) -> bool {
+    image(name).is_some()
+}
+
+/// What says how the files of the image of this name belong together.
+fn image(name: &str) -> Option<PathBuf> {
+    let file = images()?.join(name).join(DESCRIPTION);
+    (is_name(name) && file.is_file()).then_some(file)
 }
 
 /// The folder for a new image of this name.
@@ -68,7 +78,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The images that are there, for a message.
-fn known() -> String {
+pub fn known() -> String {
     let entries = images().and_then(|folder| std::fs::read_dir(folder).ok());
     let mut names: Vec<String> = entries
         .into_iter()
@@ -86,7 +96,7 @@ fn known() -> String {
 }
 
 /// The small Debian of the source tree.
-pub fn busybox(given: RunOptions) -> Result<RunOptions, Failure> {
+fn busybox(given: RunOptions) -> Result<RunOptions, Failure> {
     let kernel = source_tree::find(&format!("{BUSYBOX_FOLDER}/Image")).ok_or_else(|| {
         Failure::monitor(
             "there is no Debian guest yet: make one by `ringer image debian`, or in Ringer's source tree a small one by `cargo xtask debian`",

@@ -139,7 +139,7 @@ fn conduct(
             (Some(files), None)
         }
         Source::Saved(reader) => {
-            state::restore(&vm, &reader)?;
+            state::restore(&vm, &config, &reader)?;
             (None, Some(reader))
         }
     };
@@ -169,7 +169,9 @@ fn conduct(
         listener.and_then(|listener| control::serve(listener, &config, &vm.machine, events));
     for (opened, asked) in vm.machine.networks.published().iter().zip(&config.publish) {
         if opened != asked {
-            eprint!("ringer: published {opened}\r\n");
+            let name = place.as_ref().filter(|_| config.detached);
+            let name = name.map_or_else(String::new, |place| format!("{}: ", place.name()));
+            eprint!("ringer: {name}published {opened}\r\n");
         }
     }
     vm.machine.networks.start(&vm.machine.board);

@@ -48,6 +48,10 @@ pub trait VirtioDevice: Send {
     fn poll(&mut self, _io: &mut Io<'_>) -> Result<(), QueueError> {
         Ok(())
     }
+    /// Whether the driver is to reset the device for a reason that does not keep it from working.
+    fn needs_reset(&self) -> bool {
+        false
+    }
     /// Back to the state at power-on; what the host has set stays.
     fn reset(&mut self);
     /// The device's own state, encoded.

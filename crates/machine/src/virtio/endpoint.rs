@@ -122,7 +122,11 @@ impl Endpoint {
     }
     /// The device status field.
     pub fn status(&self) -> u8 {
-        self.status
+        let wish = match self.device.needs_reset() {
+            true => status::NEEDS_RESET,
+            false => 0,
+        };
+        self.status | wish
     }
     /// Why the device needs a reset, for those who look for the guest's mistake.
     pub fn fault(&self) -> Option<QueueError> {

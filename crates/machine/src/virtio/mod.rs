@@ -28,7 +28,7 @@ pub use chain::{Chain, Reader, Writer};
 pub use console::{Console, ConsoleControl};
 pub use device::{DeviceType, Io, VirtioDevice};
 pub use endpoint::{Counters, Endpoint};
-pub use net::{Net, NetControl};
+pub use net::{Net, NetControl, Renewal};
 pub use ports::{Port, Ports};
 pub use queue::{Queue, QueueError};
 pub use rng::Rng;

@@ -23,8 +23,13 @@ const LONGEST_LINE: usize = 100;
 pub enum Task {
     /// Nothing: the machine has the channels for when it is restored.
     None,
-    /// Say when the guest is ready; then the machine is saved here.
-    SaveWhenReady(PathBuf),
+    /// When the guest is ready, and has run this shell script, the machine is saved here.
+    Prepare {
+        /// The script.
+        script: Option<String>,
+        /// Where.
+        place: PathBuf,
+    },
     /// Run this shell script.
     Run(String),
 }
@@ -68,7 +73,7 @@ impl Agent {
     pub fn start(&self, task: &Task, board: &Arc<Board>, events: &Sender<Event>) {
         let script = match task {
             Task::None => return,
-            Task::SaveWhenReady(_) => None,
+            Task::Prepare { script, .. } => script.as_ref(),
             Task::Run(script) => Some(script),
         };
         let mut pumps = Vec::new();

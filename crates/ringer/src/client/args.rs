@@ -69,7 +69,8 @@ Examples:
   ringer clone web -n 8                      starts web-1 to web-8 in the background
   ringer clone before-upgrade -n 2 --name old -- --timeout 600
 
-Copies share the memory that none of them writes to. Their disks must be overlays or read-only.";
+Copies share the memory that none of them writes to. Their disks must be overlays or read-only. Their
+network cards get addresses of their own, and published ports are others: see `ringer ps`.";
 
 const MONITOR_KEYS: &str = "\
 Keys: q quits; arrow up and down, or j and k, scroll the counters; p pauses and resumes the machine.";

@@ -28,6 +28,8 @@ struct Row {
     memory: u64,
     seconds: Option<f64>,
     guest: String,
+    /// As [`Status::published`].
+    published: Vec<String>,
 }
 
 pub fn run(folder: &Folder, args: &PsArgs) -> Result<u8, Failure> {
@@ -73,6 +75,7 @@ fn row(found: Found, answer: Option<Answer>) -> Row {
         harts,
         memory,
         seconds,
+        published,
         ..
     })) = answer
     else {
@@ -85,6 +88,7 @@ fn row(found: Found, answer: Option<Answer>) -> Row {
             memory: found.summary.memory,
             seconds: None,
             guest: found.summary.guest,
+            published: Vec::new(),
         };
     };
     Row {
@@ -96,6 +100,7 @@ fn row(found: Found, answer: Option<Answer>) -> Row {
         memory,
         seconds: Some(seconds),
         guest,
+        published,
     }
 }
 
@@ -103,7 +108,7 @@ fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let width = width.max("NAME".len());
     let mut out = format!(
-        "{:<width$}  {:>7}  {:<8}  {:<5}  {:>5}  {:>8}  {:>8}  GUEST\n",
+        "{:<width$}  {:>7}  {:<8}  {:<5}  {:>5}  {:>8}  {:>8}  GUEST, PUBLISHED\n",
         "NAME", "PID", "STATE", "READY", "HARTS", "MEMORY", "UP"
     );
     for row in rows {
@@ -114,12 +119,15 @@ fn table(rows: &[Row]) -> String {
         let up = row.seconds.map_or_else(|| "?".to_string(), short_time);
         let _ = writeln!(
             out,
-            "{:<width$}  {pid:>7}  {:<8}  {ready:<5}  {:>5}  {:>8}  {up:>8}  {}",
+            "{:<width$}  {pid:>7}  {:<8}  {ready:<5}  {:>5}  {:>8}  {up:>8}  {}{}",
             row.name,
             row.state,
             row.harts,
             Size(row.memory).to_string(),
-            row.guest
+            row.guest,
+            row.published
+                .iter()
+                .fold(String::new(), |text, port| text + "  " + port)
         );
     }
     out

@@ -100,7 +100,14 @@ fn start_clones(folder: &Folder, args: &CloneArgs, saved: &Path) -> Result<u8, F
             }
         };
         let status = Command::new(&program)
-            .args(["run", "--detach", "--name", &name, "--restore"])
+            .args([
+                "run",
+                "--detach",
+                "--as-clone",
+                "--name",
+                &name,
+                "--restore",
+            ])
             .arg(saved)
             .args(&args.further)
             .stdin(Stdio::null())

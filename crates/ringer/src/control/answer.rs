@@ -104,6 +104,9 @@ pub struct Status {
     pub seconds: f64,
     /// How often the guest was started again.
     pub resets: u64,
+    /// Ports of this computer that lead to the guest's, as behind `--publish`.
+    #[serde(default)]
+    pub published: Vec<String>,
 }
 
 /// Whether a machine runs.
@@ -279,7 +282,8 @@ impl fmt::Display for Status {
             self.harts,
             crate::size::Size(self.memory),
             self.engine.name()
-        )
+        )?;
+        (self.published.iter()).try_for_each(|port| writeln!(f, "published {port}"))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringer_machine::backend::NetBackend;
 use ringer_machine::board::{Board, MakeDevice};
-use ringer_machine::virtio::{Net, in_slot};
+use ringer_machine::virtio::{Net, NetControl, Renewal, in_slot};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::exit::Failure;
@@ -37,6 +37,18 @@ pub struct Networks {
     sources: Mutex<Vec<(Source, usize)>>,
     /// The published ports, as they were opened.
     published: Vec<Publish>,
+    cards: Vec<Card>,
+}
+
+/// A card, as far as it can be changed behind its driver's back.
+struct Card {
+    control: NetControl,
+    slot: usize,
+    /// The address that was asked for, or a new one.
+    mac: MacAddress,
+    is_asked_for: bool,
+    /// Other machines are on its network.
+    is_shared: bool,
 }
 
 impl Networks {
@@ -67,7 +79,27 @@ impl Networks {
         sources.push((source, slot));
         let (backend, counts) = Counted::new(backend);
         let card = Net::new(Box::new(backend), mac);
+        self.cards.push(Card {
+            control: card.control(),
+            slot,
+            mac,
+            is_asked_for: spec.mac.is_some(),
+            is_shared: !spec.is_user(),
+        });
         Ok((in_slot(name.to_string(), Box::new(card)), counts))
+    }
+    /// Behind a restore, before the guest runs: a clone's cards get new addresses, as do those whose
+    /// address was asked for. Others keep theirs.
+    pub fn renew_addresses(&self, board: &Board, is_clone: bool) {
+        for card in &self.cards {
+            if is_clone || card.is_asked_for {
+                card.control.renew(Renewal {
+                    mac: card.mac,
+                    cut_off: card.is_shared,
+                });
+                board.poll_virtio(card.slot);
+            }
+        }
     }
     /// The published ports, as they were opened.
     pub fn published(&self) -> &[Publish] {

@@ -95,10 +95,16 @@ impl Conductor {
                 Some(Outcome::Crashed(why))
             }
             Event::Agent(News::Ready) => match self.config.agent.clone() {
-                Some(Task::SaveWhenReady(dir)) => Some(self.save(&dir)?),
+                Some(Task::Prepare {
+                    script: None,
+                    place,
+                }) => Some(self.save(&place)?),
                 _ => None,
             },
-            Event::Agent(News::Ended(status)) => Some(Outcome::Command(status)),
+            Event::Agent(News::Ended(status)) => match self.config.agent.clone() {
+                Some(Task::Prepare { place, .. }) if status == 0 => Some(self.save(&place)?),
+                _ => Some(Outcome::Command(status)),
+            },
             Event::Agent(News::NobodyListens) => Some(Outcome::Stopped("closed standard output")),
             Event::Shutdown(Shutdown::PowerOff) => Some(Outcome::PoweredOff),
             Event::Shutdown(Shutdown::Reset) if self.asked.is_some() => Some(Outcome::PoweredOff),

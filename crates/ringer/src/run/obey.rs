@@ -120,6 +120,9 @@ impl Conductor {
             engine: self.vm.engine(),
             seconds: self.vm.started.elapsed().as_secs_f64(),
             resets: self.resets,
+            published: (self.vm.machine.networks.published().iter())
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 

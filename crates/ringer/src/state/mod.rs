@@ -55,8 +55,8 @@ pub fn needs(config: &VmConfig, needs: &mut Needs) {
     if let Some(dir) = &config.restore {
         needs.read(dir);
     }
-    if let Some(Task::SaveWhenReady(dir)) = &config.agent {
-        needs.change(dir.parent().unwrap_or(dir));
+    if let Some(Task::Prepare { place, .. }) = &config.agent {
+        needs.change(place.parent().unwrap_or(place));
     }
     // Who can ask for a machine to be saved can give it a name.
     if config.control
@@ -239,10 +239,19 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
         for text in &saved.net {
             config.nets.extend(NetSpec::parse(text)?);
         }
+        if config.as_clone {
+            // The one that was saved has it.
+            config.nets.iter_mut().for_each(|card| card.mac = None);
+        }
     }
     if config.publish.is_empty() {
         for text in &saved.publish {
-            config.publish.push(parse_publish(text)?);
+            let mut publish = parse_publish(text)?;
+            if config.as_clone {
+                // The one that was saved has the port; another one is free.
+                publish.host.set_port(0);
+            }
+            config.publish.push(publish);
         }
     }
     if config.nets.len() != saved.nets {
@@ -261,7 +270,7 @@ pub fn adopt(config: &mut VmConfig, saved: &Description) -> Result<Symbols, Fail
 }
 
 /// Puts the saved state into a machine built from the adopted description.
-pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
+pub fn restore(vm: &Vm, config: &VmConfig, reader: &Reader) -> Result<(), Failure> {
     let board = &vm.machine.board;
     let console = &vm.machine.console;
     console.history().set_ready(reader.machine().ready);
@@ -302,6 +311,7 @@ pub fn restore(vm: &Vm, reader: &Reader) -> Result<(), Failure> {
     if let (Some(generation), MachineClock::Host(_)) = (board.generation(), &vm.machine.clock) {
         generation.begin(random_generation(false)?);
     }
+    vm.machine.networks.renew_addresses(board, config.as_clone);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! thrown away afterwards. The saved machine is made at the first use.
 
 mod args;
+mod packages;
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -33,7 +34,7 @@ const WORK: &str = "/work";
 /// Runs the command.
 pub fn run(args: &TestArgs) -> Result<Outcome, Failure> {
     if let Some(place) = &args.make {
-        return make(options(args)?, place);
+        return make(args, place);
     }
     let saved = match &args.snapshot {
         Some(name) => snapshot::find(Path::new(name))?,
@@ -65,6 +66,7 @@ fn script(args: &TestArgs) -> String {
             "mkdir -p {WORK} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 {TAG} {WORK} && cd {WORK} || exit 125\n"
         );
     }
+    script += &packages::hint(args);
     match args.command.as_slice() {
         [line] => script += line,
         words => script += &format!("exec {}", quote(words)),
@@ -91,14 +93,18 @@ fn options(args: &TestArgs) -> Result<RunOptions, Failure> {
     let options = RunOptions {
         harts: args.harts,
         memory: args.memory,
+        // The image is for all that come.
+        temporary: true,
         ..RunOptions::default()
     };
-    match args.image.as_str() {
-        "debian" => named_guest::busybox(options),
-        other => Err(Failure::usage(format_args!(
-            "there is no image called '{other}'; there is debian"
-        ))),
+    let image = args.image.as_str();
+    if !named_guest::is_image(image) && !matches!(image, "debian" | named_guest::BUSYBOX) {
+        return Err(Failure::usage(format_args!(
+            "there is no image called '{image}'; `ringer image debian --name {image}` makes it{}",
+            named_guest::known()
+        )));
     }
+    named_guest::options(image, options)
 }
 
 /// The saved machine of an image, made if there is none that fits.
@@ -108,9 +114,10 @@ fn prepared(args: &TestArgs) -> Result<PathBuf, Failure> {
     // Of the same machine there is one; it is made again when what it was made of has changed.
     let memory = options.memory.unwrap_or(Size(0)).0 >> 20;
     let kind = format!(
-        "test-{}-{}-{memory}-",
+        "test-{}-{}-{memory}-{}",
         args.image,
-        options.harts.unwrap_or(1)
+        options.harts.unwrap_or(1),
+        packages::name(&args.packages)?,
     );
     let name = format!("{kind}{:08x}", fingerprint(&options));
     let place = shelf.place(&name)?;
@@ -149,7 +156,11 @@ fn fingerprint(options: &RunOptions) -> u32 {
 /// Has a process of its own make the saved machine: it confines itself to that.
 fn have_made(args: &TestArgs, place: &Path) -> Result<(), Failure> {
     let mut command = Command::new(std::env::current_exe().map_err(Failure::monitor)?);
-    command.args(["test", "--image", &args.image, "--make"]);
+    command.args(["test", "--image", &args.image]);
+    if !args.packages.is_empty() {
+        command.args(["--packages", &args.packages.join(",")]);
+    }
+    command.arg("--make");
     command
         .arg(place)
         .stdin(Stdio::null())
@@ -163,16 +174,24 @@ fn have_made(args: &TestArgs, place: &Path) -> Result<(), Failure> {
     if let Some(engine) = args.engine {
         command.args(["--engine", engine.name()]);
     }
+    let installing = match args.packages.as_slice() {
+        [] => String::new(),
+        packages => format!(", installing {} in it", packages.join(", ")),
+    };
     let progress = Progress::start(format!(
-        "starting {} once, to save it for all later tests",
+        "starting {} once{installing}, to save it for all later tests",
         args.image
     ));
     let status = command.status();
     let elapsed = progress.end();
     if !status.map_err(Failure::monitor)?.success() {
         return Err(Failure::monitor(format_args!(
-            "{} cannot be used for tests; look at it with `ringer run {0}`, and make it again if it is older than this Ringer",
-            args.image
+            "{} cannot be used for tests{}; look at it with `ringer run {0}`, and make it again if it is older than this Ringer",
+            args.image,
+            match args.packages.is_empty() {
+                true => "",
+                false => " with these packages",
+            }
         )));
     }
     eprintln!(
@@ -184,7 +203,8 @@ fn have_made(args: &TestArgs, place: &Path) -> Result<(), Failure> {
 }
 
 /// Boots the image until its agent is ready, and saves it to `place`.
-fn make(options: RunOptions, place: &Path) -> Result<Outcome, Failure> {
+fn make(args: &TestArgs, place: &Path) -> Result<Outcome, Failure> {
+    let script = packages::install(args)?;
     // In place of the folder, which is another one at every run.
     let empty = place.with_file_name(".empty");
     fs::create_dir_all(&empty)
@@ -194,14 +214,20 @@ fn make(options: RunOptions, place: &Path) -> Result<Outcome, Failure> {
         timeout: Some(BOOT.as_secs_f64()),
         no_control: true,
         share: vec![format!("{}:{TAG}", empty.display())],
-        ..options
+        ..options(args)?
     })?;
-    config.agent = Some(Task::SaveWhenReady(place.to_path_buf()));
+    config.agent = Some(Task::Prepare {
+        script,
+        place: place.to_path_buf(),
+    });
     match run::run(config)? {
         Outcome::Saved(_) => Ok(Outcome::PoweredOff),
         Outcome::TimedOut => Err(Failure::monitor(format_args!(
             "no agent has answered for {} s",
             BOOT.as_secs()
+        ))),
+        Outcome::Command(status) => Err(Failure::monitor(format_args!(
+            "the packages could not be installed (status {status})"
         ))),
         other => Err(Failure::monitor(other)),
     }

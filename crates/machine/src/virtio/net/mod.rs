@@ -15,6 +15,7 @@ use ringer_hart::Ram;
 use ringer_hart::persist::{PersistError, decode, encode};
 
 use crate::backend::{Incoming, NetBackend, Offloads, Unfinished};
+use crate::lock::Lock;
 
 use super::chain::Chain;
 use super::device::{BUDGET, DeviceType, Io, VirtioDevice, read_config_bytes};
@@ -64,17 +65,46 @@ const NEEDS_CHECKSUM: u8 = 1;
 /// In the header: to be cut into TCP segments over IPv4.
 const SEGMENT_TCP4: u8 = 1;
 
-/// The host's hand on a network device: its cable.
-#[derive(Clone, Debug)]
-pub struct NetControl(Arc<AtomicBool>);
+/// The host's hand on a network device: its cable, and its address.
+#[derive(Clone)]
+pub struct NetControl(Arc<Control>);
+
+struct Control {
+    up: AtomicBool,
+    renewal: Lock<Option<Renewal>>,
+}
+
+/// Another address for a card whose driver may know the old one already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Renewal {
+    /// The new address.
+    pub mac: MacAddress,
+    /// Nothing is carried while the driver uses the old one: somebody else on the network has it.
+    pub cut_off: bool,
+}
 
 impl NetControl {
+    fn new() -> Self {
+        Self(Arc::new(Control {
+            up: AtomicBool::new(true),
+            renewal: Lock::new(None),
+        }))
+    }
     /// Plugs the cable in or out; the guest is told at the next poll.
     pub fn set_link(&self, up: bool) {
-        self.0.store(up, Ordering::Release);
+        self.0.up.store(up, Ordering::Release);
+    }
+    /// Gives the card another address at the next poll. No driver looks at it again before it
+    /// resets the device, so the device's status says that it needs to be reset; until then it
+    /// works on as it is, unless it is cut off.
+    pub fn renew(&self, renewal: Renewal) {
+        *self.0.renewal.lock() = Some(renewal);
+    }
+    fn take_renewal(&self) -> Option<Renewal> {
+        self.0.renewal.lock().take()
     }
     fn up(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.up.load(Ordering::Acquire)
     }
 }
 
@@ -86,6 +116,8 @@ pub struct Net {
     told: bool,
     factory_mac: MacAddress,
     filter: Filter,
+    /// The driver has yet to take a new address, which is the factory's.
+    renewing: Option<Renewing>,
     /// Room for one frame; between calls, holds the one that waits for buffers.
     frame: Vec<u8>,
     waiting: usize,
@@ -109,6 +141,21 @@ struct State {
     /// Older versions knew no unfinished frames.
     #[n(3)]
     unfinished: Option<Unfinished>,
+    /// Older versions did not keep it.
+    #[n(4)]
+    factory_mac: Option<MacAddress>,
+    #[n(5)]
+    renewing: Option<Renewing>,
+}
+
+/// What is known of a driver that has yet to take a new address.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+struct Renewing {
+    /// What it uses still.
+    #[n(0)]
+    old: MacAddress,
+    #[n(1)]
+    cut_off: bool,
 }
 
 /// What became of the frame at hand.
@@ -124,10 +171,11 @@ impl Net {
     pub fn new(backend: Box<dyn NetBackend>, mac: MacAddress) -> Self {
         Self {
             backend,
-            control: NetControl(Arc::new(AtomicBool::new(true))),
+            control: NetControl::new(),
             told: true,
             factory_mac: mac,
             filter: Filter::new(mac),
+            renewing: None,
             frame: vec![0; MAX_FRAME],
             waiting: 0,
             unfinished: None,
@@ -140,7 +188,28 @@ impl Net {
         self.control.clone()
     }
 
+    /// Whether frames pass.
+    fn up(&self) -> bool {
+        self.control.up() && !self.renewing.is_some_and(|renewing| renewing.cut_off)
+    }
+    /// Takes on the address that the host wants the card to have. True if it is another one.
+    fn renew(&mut self) -> bool {
+        let Some(renewal) = self.control.take_renewal() else {
+            return false;
+        };
+        if renewal.mac == self.factory_mac {
+            return false;
+        }
+        self.factory_mac = renewal.mac;
+        self.renewing = Some(Renewing {
+            old: self.filter.mac(),
+            cut_off: renewal.cut_off,
+        });
+        true
+    }
+
     fn receive(&mut self, io: &mut Io<'_>) -> Result<(), QueueError> {
+        let up = self.up();
         let merge = io.has(feature::MRG_RXBUF);
         let Some((ram, queue)) = io.queue(RECEIVE) else {
             return Ok(());
@@ -162,7 +231,7 @@ impl Net {
                     break;
                 };
                 let frame = self.frame.get(..len).unwrap_or_default();
-                if len < MIN_FRAME || !self.control.up() || !self.filter.accepts(frame) {
+                if len < MIN_FRAME || !up || !self.filter.accepts(frame) {
                     continue;
                 }
                 self.waiting = len.min(MAX_FRAME);
@@ -246,7 +315,7 @@ impl Net {
     }
 
     fn transmit(&mut self, io: &mut Io<'_>) -> Result<(), QueueError> {
-        let up = self.control.up();
+        let up = self.up();
         let Some((ram, queue)) = io.queue(TRANSMIT) else {
             return Ok(());
         };
@@ -331,7 +400,7 @@ impl VirtioDevice for Net {
     }
     fn read_config(&self, offset: u64, into: &mut [u8]) {
         let [m0, m1, m2, m3, m4, m5] = self.filter.mac();
-        let status = u8::from(self.control.up());
+        let status = u8::from(self.up());
         read_config_bytes(&[m0, m1, m2, m3, m4, m5, status, 0], offset, into);
     }
     fn notify(&mut self, index: usize, io: &mut Io<'_>) -> Result<(), QueueError> {
@@ -351,13 +420,22 @@ impl VirtioDevice for Net {
                     let done = self.filter.command(&mut chain.reader(ram), features);
                     let answer = [u8::from(done.is_none())];
                     Ok(chain.writer(ram).write(&answer) as u32)
-                })
+                })?;
+                // A guest can also choose an address itself; any but the old one is as good.
+                let old = self.renewing.map(|renewing| renewing.old);
+                if old.is_some_and(|old| old != self.filter.mac()) {
+                    self.renewing = None;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
     }
     fn poll(&mut self, io: &mut Io<'_>) -> Result<(), QueueError> {
-        let up = self.control.up();
+        if self.renew() {
+            io.config_changed();
+        }
+        let up = self.up();
         if up != self.told && io.has(feature::STATUS) {
             self.told = up;
             io.config_changed();
@@ -370,13 +448,18 @@ impl VirtioDevice for Net {
     fn negotiated(&mut self, features: u64) {
         self.agree(features);
     }
+    fn needs_reset(&self) -> bool {
+        self.renewing.is_some()
+    }
     fn reset(&mut self) {
+        self.renew();
+        self.renewing = None;
         self.filter = Filter::new(self.factory_mac);
         self.waiting = 0;
         self.unfinished = None;
         self.backend.reset();
         self.gathered.clear();
-        self.told = self.control.up();
+        self.told = self.up();
     }
     fn save(&self) -> Vec<u8> {
         encode(&State {
@@ -384,6 +467,8 @@ impl VirtioDevice for Net {
             filter: self.filter.save(),
             waiting: self.frame.get(..self.waiting).unwrap_or_default().to_vec(),
             unfinished: self.unfinished.filter(|_| self.waiting > 0),
+            factory_mac: Some(self.factory_mac),
+            renewing: self.renewing,
         })
     }
     fn restore(&mut self, bytes: &[u8], features: u64) -> Result<(), PersistError> {
@@ -396,6 +481,8 @@ impl VirtioDevice for Net {
             });
         };
         self.filter = Filter::restored(&state.filter)?;
+        self.factory_mac = state.factory_mac.unwrap_or(self.filter.mac());
+        self.renewing = state.renewing;
         room.copy_from_slice(&state.waiting);
         self.waiting = state.waiting.len();
         self.unfinished = state.unfinished;

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::virtio::net::{MacAddress, feature};
 use crate::virtio::testing::{BUFFERS, DriverQueue, Rig, readable, writable};
 use crate::virtio::transport::register as reg;
-use crate::virtio::{Net, QueueError};
+use crate::virtio::{Net, QueueError, Renewal};
 
 const US: MacAddress = [2, 0, 0, 0, 0, 1];
 const PEER: MacAddress = [2, 0, 0, 0, 0, 2];
@@ -304,6 +304,65 @@ fn the_guest_hears_of_its_cable() {
     queues[1].add(rig.ram(), &[readable(BUFFERS + 0x1000, 72)]);
     rig.kick(&mut queues[1]);
     assert_eq!(peer.receive(&mut [0; 100]), None);
+}
+
+/// As the driver sees them: the address, the link, and whether the device is to be reset.
+fn seen(rig: &Rig) -> (MacAddress, bool, bool) {
+    let config = |at, width| rig.device().load(reg::CONFIG + at, width).unwrap();
+    let [mac @ .., _, _] = config(0, Width::Double).to_le_bytes();
+    let up = config(6, Width::Half) & 1 != 0;
+    (mac, up, rig.read(reg::STATUS) & 0x40 != 0)
+}
+
+#[test]
+fn another_address_is_there_once_the_driver_resets_the_device() {
+    const NEW: MacAddress = [2, 0, 0, 0, 0, 7];
+    for cut_off in [false, true] {
+        let mut bench = Bench::new(u64::MAX);
+        let mut net = Net::new(Box::new(bench.switch.port()), PEER);
+        let saved = bench.rig.device().save();
+        // The address comes with the saved state, and stays through resets.
+        let control = net.control();
+        bench.rig.replace(Box::new(net));
+        bench.rig.device().restore(&saved).unwrap();
+        control.renew(Renewal { mac: US, cut_off });
+        bench.rig.device().poll();
+        assert_eq!(seen(&bench.rig), (US, true, false), "it is the same");
+        assert_eq!(bench.rig.acknowledge(), 0);
+
+        control.renew(Renewal { mac: NEW, cut_off });
+        bench.rig.device().poll();
+        assert_eq!(bench.rig.acknowledge(), 2);
+        assert_eq!(seen(&bench.rig), (US, !cut_off, true));
+        bench.give_buffer(BUFFERS, 2048);
+        assert_eq!(bench.receives(&frame(US, PEER, 60)), !cut_off);
+        // The wish outlives saving.
+        let saved = bench.rig.device().save();
+        net = Net::new(Box::new(bench.switch.port()), PEER);
+        bench.rig.replace(Box::new(net));
+        bench.rig.device().restore(&saved).unwrap();
+        assert_eq!(seen(&bench.rig), (US, !cut_off, true));
+        bench.rig.write(reg::STATUS, 0);
+        assert_eq!(seen(&bench.rig), (NEW, true, false));
+        bench.rig.device().reset();
+        assert_eq!(seen(&bench.rig), (NEW, true, false));
+    }
+    // A driver may choose one itself.
+    let mut bench = Bench::new(u64::MAX);
+    let net = Net::new(Box::new(bench.switch.port()), US);
+    let control = net.control();
+    let saved = bench.rig.device().save();
+    bench.rig.replace(Box::new(net));
+    bench.rig.device().restore(&saved).unwrap();
+    control.renew(Renewal {
+        mac: NEW,
+        cut_off: true,
+    });
+    bench.rig.device().poll();
+    assert_eq!(bench.command(&[&[1, 1][..], &US].concat()), 0);
+    assert_eq!(seen(&bench.rig), (US, false, true), "that is the old one");
+    assert_eq!(bench.command(&[&[1, 1][..], &PEER].concat()), 0);
+    assert_eq!(seen(&bench.rig), (PEER, true, false));
 }
 
 #[test]

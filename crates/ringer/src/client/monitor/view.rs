@@ -168,6 +168,7 @@ pub mod tests {
                 engine: EngineKind::Translate,
                 seconds,
                 resets: 0,
+                published: Vec::new(),
             },
             harts: vec![HartState {
                 hart: 0,

@@ -18,6 +18,10 @@ use crate::exit::Failure;
 const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"];
 /// How the guest's lines to us start.
 const MARK: &str = "ringer-install: ";
+/// What runs commands for `ringer test` in the image.
+const AGENT: &str = include_str!("../../../../../guests/agent/ringer-agent");
+/// What the image does when a saved machine goes on.
+const GENERATION: &str = include_str!("../../../../../guests/agent/ringer-generation");
 /// Room on the packages' disk beside the packages themselves.
 const SLACK: u64 = 64 << 20;
 
@@ -127,9 +131,11 @@ impl Installer {
             size += len.next_multiple_of(4096);
         }
         for (name, text) in [
-            ("install", &scripts.install),
-            ("configure", &scripts.configure),
-            ("authorized_keys", &scripts.authorized_keys),
+            ("install", scripts.install.as_str()),
+            ("configure", scripts.configure.as_str()),
+            ("authorized_keys", scripts.authorized_keys.as_str()),
+            ("ringer-agent", AGENT),
+            ("ringer-generation", GENERATION),
         ] {
             let path = folder.join(name);
             if !text.is_empty() {
