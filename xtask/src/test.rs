@@ -9,8 +9,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::toolchain::{self, root, say};
+use crate::toolchain::{self, Tool, ensure_tools, root, say};
 use crate::{debian, fuzz, metal};
+
+/// What some tests use. Where it cannot be had, they say that they were skipped.
+const TOOLS: &[Tool] = &[("gdb-multiarch", "gdb-multiarch")];
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -43,6 +46,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         });
         steps.run("clippy for the bare-metal monitor", metal::clippy);
         steps.run("no_std crates for bare RISC-V", toolchain::check_nostd);
+        if let Err(error) = ensure_tools(&sh, TOOLS) {
+            say(&format!("tests that need it will be skipped: {error:#}"));
+        }
         steps.run("unit and integration tests", || {
             Ok(cmd!(sh, "cargo test --workspace --no-fail-fast")
                 .quiet()

@@ -10,6 +10,7 @@ use crate::client::ClientCommand;
 use crate::config::DiskSpec;
 use crate::exit;
 use crate::image::{self, args::ImageCommand};
+use crate::kernel_symbols::SymbolsArgs;
 use crate::size::Size;
 use crate::test_run::TestArgs;
 use crate::trace::Kind;
@@ -158,6 +159,8 @@ pub enum Command {
     /// Show what `ringer run --trace FILE` has written
     #[command(subcommand, after_help = TRACE_EXAMPLES)]
     Trace(TraceCommand),
+    /// Make symbols for gdb of a Linux kernel's own list of them
+    Symbols(SymbolsArgs),
     /// Say what this computer offers, what is missing and how to get it
     Doctor,
 }

@@ -11,7 +11,9 @@ use crate::config::VmConfig;
 use crate::exit::{Failure, Outcome, status};
 use crate::metal::Machine;
 use crate::terminal::ESCAPE_HELP;
-use crate::{bundle, client, demo, doctor, image, metal, named_guest, run, test_run, trace};
+use crate::{
+    bundle, client, demo, doctor, image, kernel_symbols, metal, named_guest, run, test_run, trace,
+};
 
 /// Both machines that the bare-metal monitor runs on take Ctrl-A for themselves.
 const METAL_ESCAPE_HELP: &str = "Ctrl-A x: quit   Ctrl-A Ctrl-A h: the bare-metal monitor's help";
@@ -40,6 +42,15 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Image(command)) => {
             return match image::run(command) {
+                Ok(report) => {
+                    print!("{report}");
+                    ExitCode::SUCCESS
+                }
+                Err(failure) => fail(&failure),
+            };
+        }
+        Some(Command::Symbols(args)) => {
+            return match kernel_symbols::run(&args) {
                 Ok(report) => {
                     print!("{report}");
                     ExitCode::SUCCESS

@@ -22,6 +22,7 @@ pub mod image;
 pub mod input;
 pub mod inspect;
 pub mod io_counts;
+pub mod kernel_symbols;
 pub mod loader;
 pub mod machine;
 pub mod memory;

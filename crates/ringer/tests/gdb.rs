@@ -2,6 +2,7 @@
 
 mod debugged;
 
+use std::path::Path;
 use std::process::Command;
 
 use debugged::{Guest, LOOP, NEXT, PAGE, RAM};
@@ -262,12 +263,7 @@ fn hostile_peers_do_no_harm() {
 /// The same with gdb itself; its package is called gdb-multiarch.
 #[test]
 fn gdb_itself_works() {
-    if Command::new("gdb-multiarch")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("SKIPPED: there is no gdb-multiarch here: apt-get install gdb-multiarch");
+    if !debugged::have_gdb() {
         return;
     }
     for kind in KINDS {
@@ -310,5 +306,53 @@ fn gdb_itself_works() {
         ] {
             assert!(text.contains(expected), "no {expected:?} in {text}");
         }
+    }
+}
+
+/// Symbols as a kernel lists them, in the file that `ringer symbols` makes of them.
+#[test]
+fn gdb_takes_the_symbols_of_a_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, elf) = (dir.path().join("kallsyms"), dir.path().join("kernel.elf"));
+    let text = format!("{LOOP:016x} t counting\n{PAGE:016x} B counters\n{RAM:016x} T _start\n");
+    std::fs::write(&list, text).unwrap();
+    let symbols = |list: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_ringer"))
+            .args(["symbols".as_ref(), list, "-o".as_ref(), elf.as_path()])
+            .output()
+            .unwrap()
+    };
+    let output = symbols(&list);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.ends_with("2 functions, 1 other symbols\n"), "{said}");
+    let output = symbols(Path::new("/dev/null"));
+    assert_eq!(output.status.code(), Some(100));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told, "ringer: /dev/null: there are no symbols in it\n");
+    if !debugged::have_gdb() {
+        return;
+    }
+    let guest = Guest::start(&[]);
+    let script = format!(
+        "file {}\n\
+         target remote {}\n\
+         break *counting\n\
+         continue\n\
+         info symbol $pc + 4\n\
+         info symbol {:#x}\n\
+         watch *(long *)&counters\n\
+         detach\n",
+        elf.display(),
+        guest.address(),
+        PAGE + 8,
+    );
+    let said = guest.run_gdb(&script);
+    for expected in [
+        &format!("{LOOP:#018x} in counting ()"),
+        "counting + 4 in section .text",
+        "counters + 8 in section .data",
+        "Hardware watchpoint 2: *(long *)&counters",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
     }
 }

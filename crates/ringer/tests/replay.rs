@@ -6,7 +6,6 @@ mod session;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use command::{ringer, ringer_typing};
 use debugged::{Guest, LOOP, NEXT, PAGE};
@@ -186,12 +185,7 @@ fn a_deterministic_run_goes_back_in_time() {
 
 #[test]
 fn gdb_itself_steps_back() {
-    if Command::new("gdb-multiarch")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("SKIPPED: there is no gdb-multiarch here: apt-get install gdb-multiarch");
+    if !debugged::have_gdb() {
         return;
     }
     let guest = Guest::start(&["--deterministic", "--console", "none"]);

@@ -55,6 +55,15 @@ pub fn program() -> Vec<u8> {
     asm.finish().unwrap()
 }
 
+/// Whether gdb is here; if not, says so. `cargo xtask test` installs it.
+pub fn have_gdb() -> bool {
+    let found = Command::new("gdb-multiarch").arg("--version").output();
+    if found.is_err() {
+        eprintln!("SKIPPED: there is no gdb-multiarch here: apt-get install gdb-multiarch");
+    }
+    found.is_ok()
+}
+
 /// A running guest with a stub.
 pub struct Guest {
     child: Child,
