@@ -1,0 +1,31 @@
+//! A segment of the guest, and numbers on the circle that TCP counts bytes on.
+
+use smoltcp::wire::{TcpRepr, TcpSeqNumber};
+
+/// A segment of the guest, checked.
+pub struct Segment<'a>(pub TcpRepr<'a>);
+
+impl Segment<'_> {
+    /// The number of its first byte.
+    pub fn seq(&self) -> u32 {
+        self.0.seq_number.0 as u32
+    }
+    /// The byte that the guest waits for.
+    pub fn ack(&self) -> Option<u32> {
+        self.0.ack_number.map(|ack| ack.0 as u32)
+    }
+    /// The number after its last byte; SYN and FIN count as one each.
+    pub fn end(&self) -> u32 {
+        self.seq().wrapping_add(self.0.segment_len() as u32)
+    }
+}
+
+/// Whether `a` comes before `b` on the circle of sequence numbers.
+pub fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+/// As smoltcp takes it.
+pub fn number(value: u32) -> TcpSeqNumber {
+    TcpSeqNumber(value as i32)
+}
