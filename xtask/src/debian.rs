@@ -32,6 +32,9 @@ const MODULES: &[&str] = &[
     "9pnet_virtio",
     "9p",
 ];
+/// Further ones, which tests load: with the drivers of the power button, the guest would be waited
+/// for when it is pressed.
+const SPARE_MODULES: &[&str] = &["evdev", "virtio_input"];
 const DISK_SIZE: &str = "64M";
 
 const TOOLS: &[Tool] = &[
@@ -181,6 +184,11 @@ fn initramfs(packages: &Path, version: &str, programs: &[(&str, &Path)]) -> Resu
     let modules = Modules::find(&packages.join("usr/lib/modules").join(version))?;
     let loaded = modules.in_order(MODULES)?;
     archive.modules(&loaded);
+    for (name, bytes) in modules.in_order(SPARE_MODULES)? {
+        if loaded.iter().all(|(other, _)| *other != name) {
+            archive.module(&name, &bytes);
+        }
+    }
     let names: Vec<&str> = loaded.iter().map(|(name, _)| name.as_str()).collect();
     say(&format!("modules, in order: {}", names.join(" ")));
     Ok(archive.finish())

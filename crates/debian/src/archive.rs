@@ -69,10 +69,15 @@ impl Archive {
         self.folder("modules");
         let mut order = String::new();
         for (name, bytes) in loaded {
-            self.file(&format!("modules/{name}.ko"), bytes, false);
+            self.module(name, bytes);
             order += &format!("{name}.ko\n");
         }
         self.file("modules/order", order.as_bytes(), false);
+    }
+
+    /// Adds a module that is loaded only if somebody in the guest does it.
+    pub fn module(&mut self, name: &str, bytes: &[u8]) {
+        self.file(&format!("modules/{name}.ko"), bytes, false);
     }
 
     /// The archive's bytes.
