@@ -9,6 +9,9 @@ use xshell::{Shell, cmd};
 /// The package and its program.
 const NAME: &str = "ringer-metal";
 
+/// The profile it is built with.
+const PROFILE: &str = "metal";
+
 /// Where the monitor is put, from the source tree's top; `ringer metal run` looks there.
 pub const PLACE: &str = "build/metal/ringer-metal";
 
@@ -25,7 +28,7 @@ pub fn build(sh: &Shell) -> Result<PathBuf> {
     let target = root().join("target");
     say(&format!("building {NAME} for {MONITOR_TARGET}, optimised"));
     cargo(sh, "build", &[]).context("the bare-metal monitor does not build")?;
-    let built = target.join(MONITOR_TARGET).join("release").join(NAME);
+    let built = target.join(MONITOR_TARGET).join(PROFILE).join(NAME);
     let place = root().join(PLACE);
     fs::create_dir_all(place.parent().context("the monitor lies in a folder")?)?;
     fs::copy(&built, &place)
@@ -47,7 +50,7 @@ fn cargo(sh: &Shell, what: &str, further: &[&str]) -> Result<()> {
     let arguments = bare.cargo_arguments(MONITOR_TARGET);
     let mut command = cmd!(
         sh,
-        "cargo {what} -q --release --package {NAME} --bin {NAME} {arguments...} {further...}"
+        "cargo {what} -q --profile {PROFILE} --package {NAME} --bin {NAME} {arguments...} {further...}"
     )
     .quiet()
     .env("CARGO_TARGET_DIR", root().join("target"));

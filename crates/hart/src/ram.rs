@@ -110,6 +110,28 @@ impl RamTable<'_> {
     pub fn entry(&self, index: usize) -> u64 {
         self.0[index % TABLE_ENTRIES].load(Relaxed)
     }
+
+    /// Whether these words stand there, the first one at `index`, modulo how many entries there
+    /// are; not if they reach beyond the page.
+    #[inline(always)]
+    pub fn holds(&self, index: usize, words: &[u64]) -> bool {
+        let Some(there) =
+            (self.0.get(index % TABLE_ENTRIES..)).and_then(|rest| rest.get(..words.len()))
+        else {
+            return false;
+        };
+        // They mostly do, so all are looked at, without a branch for each.
+        let ((there, rest), (words, rest_of_words)) = (there.as_chunks(), words.as_chunks());
+        let mut different = 0;
+        for ([a, b, c, d], [e, f, g, h]) in there.iter().zip(words) {
+            different |= a.load(Relaxed) ^ e | b.load(Relaxed) ^ f;
+            different |= c.load(Relaxed) ^ g | d.load(Relaxed) ^ h;
+        }
+        for (there, word) in rest.iter().zip(rest_of_words) {
+            different |= there.load(Relaxed) ^ word;
+        }
+        different == 0
+    }
 }
 
 impl Ram {
@@ -381,6 +403,40 @@ mod tests {
 
     fn at(page: u64) -> GuestPhys {
         BASE.offset(page * PAGE_SIZE)
+    }
+
+    #[test]
+    fn words_of_a_page_are_compared_all_of_them() {
+        let ram = Ram::zeroed(BASE, 2 * PAGE_SIZE).unwrap();
+        let words: Vec<u64> = (1..=512).map(|word: u64| word << 40 | word).collect();
+        for (index, word) in (0..).zip(&words) {
+            ram.store(BASE.offset(8 * index), *word).unwrap();
+        }
+        let page = ram.table(BASE).unwrap();
+        for first in [0, 1, 3, 500, 511] {
+            for len in 0..=12 {
+                let part: Vec<u64> = words
+                    .iter()
+                    .cycle()
+                    .skip(first)
+                    .take(len)
+                    .copied()
+                    .collect();
+                if first + len > 512 {
+                    assert!(!page.holds(first, &part), "{first} {len}");
+                    continue;
+                }
+                assert!(page.holds(first, &part), "{first} {len}");
+                assert!(page.holds(first + 512, &part), "{first} {len}");
+                for wrong in 0..len {
+                    for bit in [0, 63] {
+                        let mut other = part.clone();
+                        other[wrong] ^= 1 << bit;
+                        assert!(!page.holds(first, &other), "{first} {len} {wrong}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

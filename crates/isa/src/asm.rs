@@ -80,6 +80,14 @@ impl Assembler {
         }
     }
 
+    /// The same, with memory for `bytes` from the start.
+    pub fn with_room(base: u64, bytes: usize) -> Self {
+        Self {
+            code: Vec::with_capacity(bytes),
+            ..Self::new(base)
+        }
+    }
+
     /// Where it lies.
     pub const fn base(&self) -> u64 {
         self.base

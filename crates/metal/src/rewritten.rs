@@ -15,6 +15,7 @@ use ringer_metal::closeness::Closeness;
 use ringer_metal::rewrite::{Dispatcher, Frame, LONGEST, NOWHERE, Place, StretchWriter, Window};
 
 use crate::hardware::code::{CodeMemory, Entry};
+use crate::hardware::csr;
 use crate::virtual_hart::bits_at;
 
 /// Places in the table of stretches, a power of two.
@@ -30,7 +31,7 @@ const WORDS: usize = 16 << 10;
 /// Instructions of the guest in rewritten code.
 const PLACES: usize = 40 << 10;
 /// Code is made where it would have been used so many times.
-const HOT: u8 = 48;
+const HOT: u8 = 24;
 /// Places in the table of how often that was, a power of two.
 const HEATS: usize = 8192;
 /// That is forgotten after so many times.
@@ -62,6 +63,15 @@ pub enum Found {
     Nothing,
 }
 
+/// Code that was needed and was not there.
+#[derive(Clone, Copy, Default)]
+pub struct Missing {
+    /// Whether there was any.
+    pub any: bool,
+    /// Instructions that it took to make some of it.
+    pub made: u64,
+}
+
 /// The code.
 pub struct Rewritten {
     code: CodeMemory,
@@ -74,8 +84,8 @@ pub struct Rewritten {
     places: Vec<Place>,
     heat: Box<[u8]>,
     warmed: u32,
-    /// Something was not found since it was asked last.
-    pub missed: bool,
+    /// What was missing since it was asked last.
+    pub missing: Missing,
 }
 
 impl Rewritten {
@@ -90,7 +100,7 @@ impl Rewritten {
             places: room(PLACES)?,
             heat: filled(0, HEATS)?,
             warmed: 0,
-            missed: false,
+            missing: Missing::default(),
         })
     }
 
@@ -119,18 +129,26 @@ impl Rewritten {
             return Found::Nothing;
         };
         let number = match self.number_at(pc) {
-            Some(number) if self.holds(number, privilege, words) => number,
+            Some(number)
+                if (self.known.get(usize::from(number)))
+                    .is_some_and(|known| self.holds(known, privilege, words)) =>
+            {
+                number
+            }
             _ => {
-                self.missed = true;
+                self.missing.any = true;
                 if !self.is_hot(pc) {
                     return Found::Nothing;
                 }
+                let before = csr::read!("minstret");
                 let delta = offset.wrapping_sub(page);
                 let made = self.make(pc, privilege, delta, ram, closeness).or_else(|| {
                     self.clear();
                     frame.forget();
                     self.make(pc, privilege, delta, ram, closeness)
                 });
+                let took = csr::read!("minstret").wrapping_sub(before);
+                self.missing.made = self.missing.made.wrapping_add(took);
                 match made {
                     Some(number) => number,
                     None => return Found::Nothing,
@@ -166,7 +184,7 @@ impl Rewritten {
                 };
                 (page, words) = (start, there);
             }
-            if !self.holds(next, privilege, words) {
+            if !self.holds(known, privilege, words) {
                 break;
             }
             frame.learn(known.pc, entry.address());
@@ -178,14 +196,10 @@ impl Rewritten {
 
     /// Whether what is known was made from what its page holds now.
     #[inline(always)]
-    fn holds(&self, number: u16, privilege: Privilege, page: RamTable<'_>) -> bool {
-        let Some(known) = self.known.get(usize::from(number)) else {
-            return false;
-        };
+    fn holds(&self, known: &Known, privilege: Privilege, page: RamTable<'_>) -> bool {
         let first = (known.pc / 8) as usize;
         let source = part(&self.words, &known.source);
-        let mut source = source.iter().enumerate();
-        known.privilege == privilege && source.all(|(at, word)| page.entry(first + at) == *word)
+        known.privilege == privilege && page.holds(first, source)
     }
 
     /// What comes next has nothing to do with what was.

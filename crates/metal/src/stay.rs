@@ -5,17 +5,17 @@
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::{Bus, Exit, Hart, Privilege};
 use ringer_machine::board::Board;
-use ringer_metal::closeness::Closeness;
+use ringer_metal::closeness::{Closeness, Verdict};
 use ringer_metal::rewrite::{Values, Window};
 
 use crate::cpu::Cpu;
 use crate::decoder::{Decoded, Decoder, Kind};
 use crate::hardware::passage::Trap;
-use crate::rewritten::{Found, Rewritten};
+use crate::rewritten::{Found, Missing, Rewritten};
 use crate::virtual_hart::fetch;
 
-/// Instructions that the monitor takes for one that traps.
-const TRAP: u64 = 950;
+/// Instructions that the monitor takes for one that traps, and for what that may begin.
+const TRAP: u64 = 1200;
 
 /// Why rewritten code stopped.
 pub enum Back {
@@ -83,7 +83,7 @@ impl Stay {
         if privilege == Privilege::User || self.impossible {
             return;
         }
-        match self.closeness.expects(pc) {
+        match self.closeness.begins(pc) {
             Some(patience) => {
                 self.on = true;
                 self.new = Some(patience);
@@ -103,12 +103,15 @@ impl Stay {
         if self.on {
             return;
         }
-        // What is done for the first time takes longer.
-        let rewritten = self.rewritten.as_mut();
-        let missed = rewritten.is_some_and(|known| core::mem::take(&mut known.missed));
-        if !missed && self.cost > TRAP * (sites + self.defined) {
-            self.learn(self.origin, None);
-        }
+        let missing = (self.rewritten.as_mut()).map(|known| core::mem::take(&mut known.missing));
+        let Missing { any, made } = missing.unwrap_or_default();
+        let worth = TRAP * (sites + self.defined);
+        let verdict = match self.cost.saturating_sub(made) > worth {
+            false => Verdict::Worth,
+            true if any => Verdict::Unready,
+            true => Verdict::Vain,
+        };
+        self.closeness.judge(self.origin, verdict);
     }
 
     /// The real hart has trapped after so many instructions of the guest's, at a privileged one
@@ -124,11 +127,8 @@ impl Stay {
     /// A privileged instruction came after so many others behind the one at `pc`, or did not
     /// come.
     fn learn(&mut self, pc: u64, distance: Option<u64>) {
-        let before = self.closeness.expects(pc);
-        self.closeness.learn(pc, distance);
-        let after = self.closeness.expects(pc);
         // Rewritten code knows how long it waits.
-        if before.is_some() != after.is_some()
+        if self.closeness.learn(pc, distance)
             && let Some(rewritten) = &mut self.rewritten
         {
             rewritten.reconsider(pc);

@@ -9,7 +9,7 @@ use ringer_hart::csr::mstatus;
 use ringer_hart::hart::Effects;
 use ringer_hart::memory::TranslationCache;
 use ringer_hart::translate::Access;
-use ringer_hart::{Bus, Exit, GuestVirt, Hart, Privilege, Ram};
+use ringer_hart::{Bus, Exit, GuestVirt, Hart, PAGE_SIZE, Privilege, Ram};
 use ringer_machine::activity::Activity;
 use ringer_machine::board::Board;
 use ringer_shadow::{Outcome, Shadow};
@@ -532,13 +532,19 @@ pub fn fetch<'a>(
     decoded.get(bits)
 }
 
-/// The encoding of the instruction at `pc`, each parcel where `find` says.
+/// The encoding of the instruction at `pc`, where `find` says for each page.
 #[inline(always)]
 pub fn bits_at(pc: u64, ram: &Ram, mut find: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
-    let mut parcel = |va| ram.load_at::<u16>(find(va)?);
-    let low = parcel(pc)?;
-    match ringer_isa::length(low) {
-        2 => Some(low.into()),
-        _ => Some(u32::from(low) | u32::from(parcel(pc.wrapping_add(2))?) << 16),
+    let offset = find(pc)?;
+    let low = ram.load_at::<u16>(offset)?;
+    if ringer_isa::length(low) == 2 {
+        return Some(low.into());
     }
+    let behind = pc.wrapping_add(2);
+    let offset = if behind.is_multiple_of(PAGE_SIZE) {
+        find(behind)?
+    } else {
+        offset.wrapping_add(2)
+    };
+    Some(u32::from(low) | u32::from(ram.load_at::<u16>(offset)?) << 16)
 }

@@ -95,7 +95,7 @@ impl StretchWriter<'_> {
         let mut code = Writer::new(at, &self.dispatcher.steps);
         let go = code.asm.label_at(self.dispatcher.go);
         let define = code.asm.label_at(self.dispatcher.define);
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(MOST.into());
         let mut exits: Vec<SideExit> = Vec::new();
         let mut aside = Vec::new();
         let mut va = pc;

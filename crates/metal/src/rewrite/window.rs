@@ -111,17 +111,16 @@ impl Window {
 
     /// Writes the CSRs that rewritten code has changed.
     pub fn close<B: Bus + ?Sized>(&self, hart: &mut Hart, bus: &B, old: &Values, new: &Values) {
-        for ((number, old), new) in self.numbers().zip(old).zip(new) {
+        let mut write = |number, mask, old, new| {
             if old != new {
-                let mask = if number == self.status {
-                    self.enable
-                } else {
-                    u64::MAX
-                };
-                let write = CsrWrite { value: *new, mask };
                 // As above.
-                let _ = hart.csr(bus, number, Some(write));
+                let _ = hart.csr(bus, number, Some(CsrWrite { value: new, mask }));
             }
+        };
+        let ([old_status, old @ ..], [status, new @ ..]) = (old, new);
+        write(self.status, self.enable, *old_status, *status);
+        for ((plain, old), new) in self.plain.iter().zip(old).zip(new) {
+            write(plain.number, u64::MAX, *old, *new);
         }
     }
 

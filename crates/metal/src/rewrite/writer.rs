@@ -19,6 +19,9 @@ const OPEN: u64 = csr::mstatus::MPRV;
 /// interrupt that this monitor enables or delegates.
 const MACHINE_INTERRUPTS: i32 = 0x888 - 0x1000;
 
+/// Bytes of code for which there is memory before it is written: enough for most stretches.
+const ROOM: usize = 1024;
+
 /// A field of the [`Frame`], for loads and stores by way of `t0`.
 macro_rules! field {
     ($field:ident) => {
@@ -90,7 +93,7 @@ impl<'a> Writer<'a> {
     /// Code that will lie at `at`.
     pub fn new(at: u64, steps: &'a Steps) -> Self {
         Self {
-            asm: Assembler::new(at),
+            asm: Assembler::with_room(at, ROOM),
             steps,
         }
     }
