@@ -19,7 +19,7 @@ use crate::sandbox::Needs;
 
 pub use spec::{MacAddress, NetKind, NetSpec};
 pub use tap::{Tap, TapError};
-use user::{Publish, Stack};
+use user::{Ends, Publish, SavedPair, Stack};
 
 /// How long frames wait that a guest has no room for.
 const BUSY: Duration = Duration::from_millis(1);
@@ -49,6 +49,8 @@ struct Card {
     is_asked_for: bool,
     /// Other machines are on its network.
     is_shared: bool,
+    /// Of its connections, where they end in this process.
+    ends: Ends,
 }
 
 impl Networks {
@@ -62,6 +64,7 @@ impl Networks {
         mac: MacAddress,
         publish: &[Publish],
     ) -> Result<(MakeDevice, Arc<IoCounts>), Failure> {
+        let mut ends = Ends::default();
         let (backend, source): (Box<dyn NetBackend>, Source) = match &spec.kind {
             NetKind::Tap(name) => {
                 let tap = Tap::open(name.as_deref()).map_err(Failure::monitor)?;
@@ -71,6 +74,7 @@ impl Networks {
                 let (card, stack, opened) =
                     user::open(*policy, publish).map_err(Failure::monitor)?;
                 self.published.extend(opened);
+                ends = stack.ends().clone();
                 (Box::new(card), Source::User(Box::new(stack)))
             }
         };
@@ -85,6 +89,7 @@ impl Networks {
             mac,
             is_asked_for: spec.mac.is_some(),
             is_shared: !spec.is_user(),
+            ends,
         });
         Ok((in_slot(name.to_string(), Box::new(card)), counts))
     }
@@ -99,6 +104,17 @@ impl Networks {
                 });
                 board.poll_virtio(card.slot);
             }
+        }
+    }
+    /// The ends of all connections, by card.
+    pub fn save_ends(&self) -> Vec<Vec<SavedPair>> {
+        self.cards.iter().map(|card| card.ends.save()).collect()
+    }
+    /// Before the networks start: these connections were open when the machine was saved. The guest
+    /// is told that they are over.
+    pub fn restore_ends(&self, saved: &[Vec<SavedPair>]) {
+        for (card, saved) in self.cards.iter().zip(saved) {
+            card.ends.restore(saved);
         }
     }
     /// The published ports, as they were opened.

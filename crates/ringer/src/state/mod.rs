@@ -17,7 +17,7 @@ use crate::loader::Symbols;
 use crate::machine::{MachineClock, random_generation};
 use crate::net::NetSpec;
 use crate::net::spec::parse_publish;
-use crate::net::user::Publish;
+use crate::net::user::{Publish, SavedPair};
 use crate::runner::{Activity, Seat, Vm, sit};
 use crate::sandbox::Needs;
 use crate::share;
@@ -27,6 +27,7 @@ use crate::snapshot::{Description, Reader, SavedDisk, Shelf, Writer};
 mod part {
     pub const BOARD: &str = "board";
     pub const SBI: &str = "sbi";
+    pub const CONNECTIONS: &str = "connections";
     pub fn hart(number: usize) -> String {
         format!("hart{number}")
     }
@@ -34,6 +35,9 @@ mod part {
         format!("disk{number}.overlay")
     }
 }
+
+/// The largest part of connections: far more than there can be.
+const LARGEST_CONNECTIONS: u64 = 1 << 20;
 
 /// What the harts were doing, beside their registers.
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -43,6 +47,13 @@ struct HartPart {
     /// 0 running, 1 waiting for an interrupt, 2 stopped.
     #[n(1)]
     activity: u8,
+}
+
+/// The ends of the guest's connections through networks in this process, by card.
+#[derive(minicbor::Encode, minicbor::Decode)]
+struct ConnectionsPart {
+    #[n(0)]
+    ends: Vec<Vec<SavedPair>>,
 }
 
 /// What saving takes, and going on with a saved machine: it is replaced from beside it, and what it
@@ -103,6 +114,13 @@ pub fn save(
     if let Some(sbi) = &vm.sbi {
         writer
             .part(part::SBI, &sbi.save())
+            .map_err(Failure::monitor)?;
+    }
+    let ends = vm.machine.networks.save_ends();
+    if ends.iter().any(|ends| !ends.is_empty()) {
+        let bytes = ringer_hart::persist::encode(&ConnectionsPart { ends });
+        writer
+            .part(part::CONNECTIONS, &bytes)
             .map_err(Failure::monitor)?;
     }
     match (files, &origin.saved) {
@@ -306,6 +324,14 @@ pub fn restore(vm: &Vm, config: &VmConfig, reader: &Reader) -> Result<(), Failur
         let bytes = reader.part(&part::hart(number)).map_err(Failure::monitor)?;
         restore_hart(&mut sit(seat), number, &bytes)
             .map_err(|reason| Failure::monitor(reader.damaged(reason)))?;
+    }
+    let bytes = reader
+        .optional_part(part::CONNECTIONS, LARGEST_CONNECTIONS)
+        .map_err(Failure::monitor)?;
+    if let Some(bytes) = bytes {
+        let saved: ConnectionsPart = ringer_hart::persist::decode("the connections", &bytes)
+            .map_err(|error| Failure::monitor(reader.damaged(error)))?;
+        vm.machine.networks.restore_ends(&saved.ends);
     }
     // Others may go on from the same state. A run that is to repeat must not see a difference.
     if let (Some(generation), MachineClock::Host(_)) = (board.generation(), &vm.machine.clock) {

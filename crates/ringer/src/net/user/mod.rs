@@ -28,6 +28,7 @@ pub use cable::CardEnd;
 pub use dns::RESOLV_CONF;
 pub use publish::{Carries, Publish, PublishError};
 pub use stack::Stack;
+pub use tcp::{Ends, SavedPair};
 
 /// Why there is no such network.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use super::dns::{self, Resolvers};
 use super::fragments::Fragments;
 use super::publish::Published;
 use super::sockets::{Ready, Token, Watch};
-use super::tcp::Connections;
+use super::tcp::{Connections, Ends};
 use super::udp::{self, Conversations, Sent};
 use super::wire::Wire;
 
@@ -101,7 +101,9 @@ impl Stack {
             self.tcp.ring(&self.wire, now);
             self.udp.expire(now);
             self.published.expire(now);
-            let somebody_calls = self.tcp.has_alarms() || self.published.has_callers();
+            self.tcp.provoke_lost(&self.wire, now);
+            let somebody_calls =
+                self.tcp.has_alarms() || self.published.has_callers() || self.tcp.ends().has_lost();
             let silent = !self.wire.knows_guest() && self.wire.cable().is_drained();
             if silent && somebody_calls {
                 self.ask_for_guest();
@@ -117,12 +119,19 @@ impl Stack {
     }
     /// Waits until there is something to do.
     pub fn wait(&mut self) {
-        let watched = self.tcp.has_alarms() || !self.udp.is_empty() || self.published.has_callers();
+        let watched = self.tcp.has_alarms()
+            || !self.udp.is_empty()
+            || self.published.has_callers()
+            || self.tcp.ends().has_lost();
         let now = Instant::now();
         let timeout = watched.then(|| self.next_tick.saturating_duration_since(now));
         self.take_events(timeout, now);
     }
 
+    /// The ends of the TCP connections.
+    pub fn ends(&self) -> &Ends {
+        self.tcp.ends()
+    }
     /// How many TCP connections there are.
     pub fn connections(&self) -> usize {
         self.tcp.len()

@@ -3,6 +3,7 @@
 //! smoltcp's own sockets would not do here: they answer a SYN before the host's connection is there
 //! (or refused), send no segments for the guest to cut, and look at each socket for each frame.
 
+mod ends;
 mod flow;
 mod ring;
 
@@ -18,6 +19,7 @@ use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 use super::addresses::Pair;
 use super::sockets::{self, Ready, Token, Watch};
 use super::wire::Wire;
+pub use ends::{Ends, SavedPair};
 use flow::{Fate, Flow, Segment};
 
 /// Connections at the same time.
@@ -47,6 +49,7 @@ pub struct Connections {
     alarms: usize,
     last: u64,
     random: RandomState,
+    ends: Ends,
 }
 
 impl Connections {
@@ -64,6 +67,7 @@ impl Connections {
             self.with(number, |flow| flow.take(&segment, wire));
             return;
         }
+        self.ends.heard(&pair);
         let is_call = segment.0.control == TcpControl::Syn && segment.0.ack_number.is_none();
         let socket = outside
             .filter(|_| is_call && self.entries.len() < MOST)
@@ -107,6 +111,7 @@ impl Connections {
         };
         let flow = make(socket, first, room);
         self.by_pair.insert(flow.pair, number);
+        self.ends.open(flow.pair);
         self.entries.insert(number, Entry { flow, busy: true });
         self.busy.push_back(number);
     }
@@ -150,6 +155,15 @@ impl Connections {
             self.with(number, |flow| flow.ring(wire, now));
         }
     }
+    /// Tells the guest of connections that a saved machine had.
+    pub fn provoke_lost(&self, wire: &Wire, now: Instant) {
+        let random = |salt| self.random.hash_one(salt);
+        self.ends.provoke(random, wire, now);
+    }
+    /// The ends of all.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -166,6 +180,7 @@ impl Connections {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.by_pair.clear();
+        self.ends.close_all();
         self.busy.clear();
         self.alarms = 0;
     }
@@ -194,6 +209,7 @@ impl Connections {
             && let Some(entry) = self.entries.remove(&number)
         {
             self.by_pair.remove(&entry.flow.pair);
+            self.ends.close(&entry.flow.pair);
         }
     }
 }
