@@ -3,12 +3,16 @@
 pub mod board_state;
 pub mod bundle;
 pub mod config;
+pub mod control;
 pub mod decoder;
 pub mod devices;
+pub mod frames;
+pub mod gdb;
 pub mod hart_state;
 pub mod images;
 pub mod loader;
 pub mod machine;
+pub mod monitor;
 pub mod share;
 pub mod virtqueues;
 
@@ -27,4 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("bundle", bundle::run),
     ("images", images::run),
     ("share", share::run),
+    ("frames", frames::run),
+    ("gdb", gdb::run),
+    ("control", control::run),
 ];

@@ -18,6 +18,9 @@ const TARGETS: &[&str] = &[
     "bundle",
     "images",
     "share",
+    "frames",
+    "gdb",
+    "control",
 ];
 
 /// Options of `cargo xtask fuzz`.

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 pub use address::Address;
 use address::Listener;
+pub use connection::Connection;
+pub use session::SessionError;
 use target::Debugger;
 
 use crate::exit::Failure;
@@ -63,20 +65,24 @@ impl Door {
             while guest.debugged.ended().is_none()
                 && let Some(connection) = listener.accept()
             {
-                let Some(mut debugger) = Debugger::take(Arc::clone(&guest)) else {
-                    eprint!("\r\nringer: gdb is turned away: a hart does not stop\r\n");
-                    continue;
-                };
-                if let Err(reason) = session::run(connection, &mut debugger) {
+                if let Err(reason) = talk(connection, &guest) {
                     eprint!("\r\nringer: the session with gdb is over: {reason}\r\n");
                 }
-                debugger.let_go();
             }
             // Nobody listens only if the process is about to end.
             let _ = tell.send(());
         });
         Server { done, vm }
     }
+}
+
+/// Serves one gdb until it leaves. The machine stands still, unless gdb lets it run; afterwards it
+/// runs on.
+pub fn talk(connection: Connection, vm: &Arc<Vm>) -> Result<(), SessionError> {
+    let mut debugger = Debugger::take(Arc::clone(vm)).ok_or(SessionError::Restless)?;
+    let ended = session::run(connection, &mut debugger);
+    debugger.let_go();
+    ended
 }
 
 /// Serves gdb.
