@@ -5,6 +5,7 @@ mod command;
 mod session;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -93,6 +94,76 @@ fn without_room_the_machine_runs_on_and_the_older_one_stays() {
     assert_eq!(session.end(), 0);
     assert_eq!(names_in(dir.path()), ["vm"]);
     goes_on(&saved);
+}
+
+/// A file system of 32 MiB for one process, in namespaces of its own.
+fn on_a_small_disk(place: &Path, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let mount = format!("mount -t tmpfs -o size=32M tmpfs {}", place.display());
+    command.args(["--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(format!("{mount} && {script}"));
+    command
+}
+
+#[test]
+fn on_a_full_disk_the_machine_runs_on_and_the_older_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small");
+    fs::create_dir(&small).unwrap();
+    if !on_a_small_disk(&small, "true")
+        .output()
+        .is_ok_and(|ran| ran.status.success())
+    {
+        eprintln!("SKIPPED: this user can mount no file system, so no disk can be full");
+        return;
+    }
+    let saved = dir.path().join("vm");
+    save_a_demo(&saved);
+    // All that is left is taken.
+    let script = format!(
+        "cp -r {saved} {small}/vm && head -c 64M /dev/zero >{small}/fill 2>/dev/null; exec {ringer} run --restore {small}/vm --save {small}/vm",
+        saved = saved.display(),
+        small = small.display(),
+        ringer = env!("CARGO_BIN_EXE_ringer"),
+    );
+    let mut session = Session::of(on_a_small_disk(&small, &script));
+    session.open_prompt();
+    let seen = format!("/proc/{}/root{}", session.child.id(), small.display());
+    let seen = Path::new(&seen);
+    let mut fill = File::options()
+        .append(true)
+        .open(seen.join("fill"))
+        .unwrap();
+    let mut fill_up = |but: u64| {
+        while fill.write_all(&[0; 4096]).is_ok() {}
+        let full = fill.metadata().unwrap().len();
+        fill.set_len(full.saturating_sub(but)).unwrap();
+    };
+    // Nothing is left, or enough for a part of it.
+    for left in [0, 16 << 10] {
+        fill_up(left);
+        session.press(&format!("save {}\r", small.join("other").display()));
+        session.expect("cannot save to");
+        session.expect("No space left on device");
+        session.expect("ringer> ");
+        assert_eq!(names_in(seen), ["fill", "vm"]);
+    }
+    fill_up(0);
+    session.press(&format!("save {}\r", small.join("vm").display()));
+    session.expect("No space left on device");
+    session.expect("ringer> ");
+    assert_eq!(names_in(seen), ["fill", "vm"]);
+    assert_eq!(names_in(&seen.join("vm")), names_in(&saved));
+    fill_up(u64::MAX);
+    session.press(&format!("save {}\r", small.join("vm").display()));
+    session.expect("saved to");
+    session.expect("ringer> ");
+    goes_on(&seen.join("vm"));
+    back_to_the_console(&mut session);
+    session.press("paging\r");
+    session.expect("Sv48");
+    session.press("poweroff\r");
+    assert_eq!(session.end(), 0);
 }
 
 #[test]

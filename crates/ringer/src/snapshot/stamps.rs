@@ -101,7 +101,12 @@ impl Stamps {
         }
         // By renaming: somebody else may be reading it, or writing the same.
         let partial = dir.join(format!(".{STAMPS}-{}", std::process::id()));
-        fs::write(&partial, text)?;
-        fs::rename(&partial, dir.join(STAMPS))
+        let written = fs::write(&partial, text);
+        let named = written.and_then(|()| fs::rename(&partial, dir.join(STAMPS)));
+        if named.is_err() {
+            // On a full disk it is there, and empty.
+            let _ = fs::remove_file(&partial);
+        }
+        named
     }
 }
