@@ -168,14 +168,23 @@ impl Flow {
                 TcpControl::Rst => self.abandon(),
                 _ => Fate::Goes,
             },
-            Stage::Calling => self.take_answer(segment),
+            Stage::Calling => self.take_answer(segment, wire),
             Stage::Answered | Stage::Open => self.take_data(segment, wire),
         }
     }
 
-    fn take_answer(&mut self, segment: &Segment<'_>) -> Fate {
+    fn take_answer(&mut self, segment: &Segment<'_>, wire: &Wire) -> Fate {
         // Only what answers our SYN counts (RFC 9293, 3.10.7.3).
         if segment.ack() != Some(self.oldest.wrapping_add(1)) {
+            // The guest still knows an earlier connection with the same ends: it waits behind one
+            // that it has ended, or was saved with it. A reset ends that, and we call once more.
+            if let Some(ack) = segment
+                .ack()
+                .filter(|_| segment.0.control != TcpControl::Rst)
+            {
+                self.refuse(wire, ack);
+                self.next = self.oldest;
+            }
             return Fate::Goes;
         }
         match segment.0.control {

@@ -395,6 +395,49 @@ fn a_published_port_leads_to_the_guest() {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
+/// The next segment of this kind for the guest: its number, and what it acknowledges.
+fn segment(lab: &mut Lab, control: TcpControl) -> (TcpSeqNumber, Option<TcpSeqNumber>, u16) {
+    loop {
+        let frame = lab.frame();
+        // Somebody may be asked for before.
+        if frame[12..14] != [8, 0] {
+            continue;
+        }
+        let (from, to, _, data) = open_ip(&frame);
+        let packet = TcpPacket::new_checked(data.as_slice()).unwrap();
+        let checksums = ChecksumCapabilities::default();
+        let repr = TcpRepr::parse(&packet, &from.into(), &to.into(), &checksums).unwrap();
+        if repr.control == control {
+            return (repr.seq_number, repr.ack_number, repr.src_port);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_the_guest_takes_for_an_old_connection_comes_through() {
+    let mut lab = Lab::with(Policy::default(), &["0:80"], vec![]);
+    let _caller = TcpStream::connect(lab.published[0].host).unwrap();
+    let (first, none, port) = segment(&mut lab, TcpControl::Syn);
+    assert_eq!(none, None);
+    let old = TcpRepr {
+        control: TcpControl::None,
+        ack_number: Some(TcpSeqNumber(77)),
+        ..syn(80, port)
+    };
+    lab.send_tcp(GATEWAY, &old);
+    let (reset, none, _) = segment(&mut lab, TcpControl::Rst);
+    assert_eq!((reset, none), (TcpSeqNumber(77), None));
+    let (again, ..) = segment(&mut lab, TcpControl::Syn);
+    assert_eq!(again, first);
+    let answer = TcpRepr {
+        ack_number: Some(first + 1),
+        ..syn(80, port)
+    };
+    lab.send_tcp(GATEWAY, &answer);
+    let (_, acknowledged, _) = segment(&mut lab, TcpControl::None);
+    assert_eq!(acknowledged, Some(answer.seq_number + 1));
+}
+
 #[test]
 fn after_a_restart_old_connections_are_reset() {
     let (listener, port) = listener();
