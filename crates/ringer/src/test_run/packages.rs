@@ -49,7 +49,8 @@ pub fn name(packages: &[String]) -> Result<String, Failure> {
     sorted.sort_unstable();
     sorted.dedup();
     Ok(match sorted.as_slice() {
-        [] => String::new(),
+        // No other name begins like it: those of a kind that are out of date are removed.
+        [] => "plain-".to_string(),
         names => format!("{:08x}-", crc32fast::hash(names.join(",").as_bytes())),
     })
 }
@@ -127,7 +128,8 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let of = |names: &[&str]| name(&list(names));
-        assert_eq!(of(&[]).unwrap(), "");
+        assert_ne!(of(&[]).unwrap(), of(&["plain"]).unwrap());
+        assert!(!of(&["make"]).unwrap().starts_with(&of(&[]).unwrap()));
         assert_eq!(
             of(&["make", "g++"]).unwrap(),
             of(&["g++", "make", "make"]).unwrap()
