@@ -21,6 +21,7 @@ uint64_t fork_exec(uint64_t rounds);
 uint64_t shell_loop(uint64_t rounds);
 uint64_t pipe_switch(uint64_t rounds);
 uint64_t disk_read(uint64_t rounds);
+uint64_t net_echo(uint64_t rounds);
 
 struct kernel {
     const char *name;

@@ -34,6 +34,7 @@ static const struct kernel kernels[] = {
     { "shell", shell_loop, 1 },
     { "switch", pipe_switch, 1 },
     { "disk", disk_read, .only_if_named = 1 },
+    { "net", net_echo, .only_if_named = 1 },
 };
 
 enum { KERNELS = sizeof kernels / sizeof kernels[0] };

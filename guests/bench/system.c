@@ -2,11 +2,14 @@
 #define _GNU_SOURCE
 #include "bench.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,5 +114,35 @@ uint64_t disk_read(uint64_t rounds)
     }
     free(buffer);
     close(disk);
+    return sum;
+}
+
+/* One round sends 64 KiB to 10.9.0.1, who sends everything back, and receives them: datagrams of
+ * 1 KiB, sixteen under way at once. */
+uint64_t net_echo(uint64_t rounds)
+{
+    enum { SIZE = 1024, BURST = 16, BURSTS = 4, PORT = 7 };
+    static uint8_t buffer[SIZE];
+    struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+    struct sockaddr_in there = here;
+    there.sin_addr.s_addr = htonl(0x0a090001);
+    struct timeval patience = { .tv_sec = 10 };
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+    if (s < 0 || bind(s, (struct sockaddr *)&here, sizeof here) != 0
+        || connect(s, (struct sockaddr *)&there, sizeof there) != 0
+        || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
+        abort();
+    uint64_t sum = 0;
+    for (uint64_t burst = 0; burst < rounds * BURSTS; burst++) {
+        for (int i = 0; i < BURST; i++)
+            if (send(s, buffer, SIZE, 0) != SIZE)
+                abort();
+        for (int i = 0; i < BURST; i++) {
+            if (recv(s, buffer, SIZE, 0) != SIZE)
+                abort();
+            sum++;
+        }
+    }
+    close(s);
     return sum;
 }

@@ -73,6 +73,10 @@ pub trait NetBackend: Send {
     fn ready(&mut self) -> bool {
         true
     }
+    /// Whether what is sent may bring an answer at once, which the device then takes.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
     /// Whether a thread of its own polls the device. Then nothing is carried while the driver
     /// waits: the thread is woken by [`wake`](Self::wake), and polls.
     fn has_thread(&self) -> bool {

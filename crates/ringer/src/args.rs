@@ -218,10 +218,11 @@ pub struct RunOptions {
     pub temporary: bool,
     /// Network card: `user` reaches what this computer reaches, without rights or set-up, and with
     /// `isolated` nothing; `host-loopback` also reaches this computer's own services, as 10.0.2.2;
-    /// `tap` is an interface of this computer; repeatable [default: user for a kernel, else none]
+    /// `tap` is an interface of this computer; `echo` sends UDP datagrams back, and goes with
+    /// --deterministic; repeatable [default: user for a kernel, else none]
     #[arg(
         long,
-        value_name = "user[,isolated][,host-loopback]|tap[:NAME]|none[,mac=ADDRESS]"
+        value_name = "user[,isolated][,host-loopback]|tap[:NAME]|echo|none[,mac=ADDRESS]"
     )]
     pub net: Vec<String>,
     /// Folder that the guest mounts: `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`;

@@ -171,10 +171,14 @@ impl VmConfig {
                 VIRTIO_SLOTS - VIRTIO_FIXED
             )));
         }
-        if deterministic && !nets.is_empty() {
+        if deterministic && !nets.iter().all(NetSpec::is_deterministic) {
             return Err(Failure::usage(
-                "--deterministic and --net exclude each other: no two runs see the same network",
+                "--deterministic and --net exclude each other, but for --net echo: no two runs see the same network",
             ));
+        }
+        // What is under way there is not in checkpoints.
+        if (options.record.is_some() || options.replay.is_some()) && !nets.is_empty() {
+            return Err(Failure::usage("--record and --net exclude each other"));
         }
         if options.deterministic && !shares.is_empty() {
             return Err(Failure::usage(

@@ -120,6 +120,9 @@ impl NetBackend for Counted<dyn NetBackend> {
     fn ready(&mut self) -> bool {
         self.backend.ready()
     }
+    fn answers_at_once(&self) -> bool {
+        self.backend.answers_at_once()
+    }
     fn has_thread(&self) -> bool {
         self.backend.has_thread()
     }

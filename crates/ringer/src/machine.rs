@@ -160,7 +160,7 @@ impl Machine {
         for (number, spec) in config.nets.iter().enumerate() {
             let mac = match spec.mac {
                 Some(mac) => mac,
-                None => mac_address(number)?,
+                None => mac_address(number, config.deterministic)?,
             };
             let ports = if spec.is_user() {
                 std::mem::take(&mut publish)
@@ -273,9 +273,9 @@ pub fn random_generation(deterministic: bool) -> Result<[u8; 16], Failure> {
 
 /// A locally administered address. Machines on one network must not share one, so it is random;
 /// a saved machine keeps its own.
-fn mac_address(number: usize) -> Result<MacAddress, Failure> {
+fn mac_address(number: usize, deterministic: bool) -> Result<MacAddress, Failure> {
     let mut mac = [0; 6];
-    let mut random = entropy(false, seed::NETWORK + number as u64);
+    let mut random = entropy(deterministic, seed::NETWORK + number as u64);
     random.fill(&mut mac).map_err(Failure::monitor)?;
     mac[0] = mac[0] & !1 | 2;
     Ok(mac)

@@ -1,5 +1,6 @@
 //! Networks behind network devices, and the threads that drive them.
 
+mod echo;
 pub mod spec;
 pub mod tap;
 pub mod user;
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::exit::Failure;
 use crate::io_counts::{Counted, IoCounts};
 use crate::sandbox::Needs;
+use echo::Echo;
 
 pub use spec::{MacAddress, NetKind, NetSpec};
 pub use tap::{Tap, TapError};
@@ -65,22 +67,23 @@ impl Networks {
         publish: &[Publish],
     ) -> Result<(MakeDevice, Arc<IoCounts>), Failure> {
         let mut ends = Ends::default();
-        let (backend, source): (Box<dyn NetBackend>, Source) = match &spec.kind {
+        let (backend, source): (Box<dyn NetBackend>, Option<Source>) = match &spec.kind {
             NetKind::Tap(name) => {
                 let tap = Tap::open(name.as_deref()).map_err(Failure::monitor)?;
-                (Box::new(tap.clone()), Source::Tap(tap))
+                (Box::new(tap.clone()), Some(Source::Tap(tap)))
             }
             NetKind::User(policy) => {
                 let (card, stack, opened) =
                     user::open(*policy, publish).map_err(Failure::monitor)?;
                 self.published.extend(opened);
                 ends = stack.ends().clone();
-                (Box::new(card), Source::User(Box::new(stack)))
+                (Box::new(card), Some(Source::User(Box::new(stack))))
             }
+            NetKind::Echo => (Box::new(Echo::default()), None),
         };
         let sources = self.sources.get_mut();
         let sources = sources.unwrap_or_else(PoisonError::into_inner);
-        sources.push((source, slot));
+        sources.extend(source.map(|source| (source, slot)));
         let (backend, counts) = Counted::new(backend);
         let card = Net::new(Box::new(backend), mac);
         self.cards.push(Card {

@@ -25,6 +25,8 @@ pub enum NetKind {
     User(Policy),
     /// A TAP interface; without a name the kernel picks one.
     Tap(Option<String>),
+    /// Somebody who sends everything back.
+    Echo,
 }
 
 impl NetSpec {
@@ -39,6 +41,10 @@ impl NetSpec {
     pub fn is_user(&self) -> bool {
         matches!(self.kind, NetKind::User(_))
     }
+    /// Whether what comes from there follows from what is sent, and from nothing else.
+    pub fn is_deterministic(&self) -> bool {
+        self.kind == NetKind::Echo
+    }
     /// Reads what stands behind `--net`; `None` for `none`.
     pub fn parse(text: &str) -> Result<Option<Self>, Failure> {
         let mut parts = text.split(',');
@@ -47,6 +53,7 @@ impl NetSpec {
             None if kind == "none" && text == "none" => return Ok(None),
             None if kind == "user" => NetKind::User(Policy::default()),
             None if kind == "tap" => NetKind::Tap(None),
+            None if kind == "echo" => NetKind::Echo,
             // IFNAMSIZ is 16, with the closing NUL.
             Some(("tap", name)) if !name.is_empty() && name.len() < 16 => {
                 NetKind::Tap(Some(name.to_string()))
@@ -58,7 +65,7 @@ impl NetSpec {
             }
             _ => {
                 return Err(Failure::usage(format_args!(
-                    "--net {text} is not known; write user, tap, tap:NAME or none"
+                    "--net {text} is not known; write user, tap, tap:NAME, echo or none"
                 )));
             }
         };
@@ -81,6 +88,11 @@ impl NetSpec {
                         "--net user does not know '{part}'; after user come isolated, host-loopback or mac=ADDRESS"
                     )));
                 }
+                (NetKind::Echo, _) => {
+                    return Err(Failure::usage(format_args!(
+                        "--net echo does not know '{part}'; after echo comes mac=ADDRESS"
+                    )));
+                }
                 (NetKind::Tap(_), _) => {
                     return Err(Failure::usage(format_args!(
                         "--net tap does not know '{part}'; after the name comes mac=ADDRESS"
@@ -96,6 +108,7 @@ impl fmt::Display for NetSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             NetKind::Tap(None) => f.write_str("tap")?,
+            NetKind::Echo => f.write_str("echo")?,
             NetKind::Tap(Some(name)) => write!(f, "tap:{name}")?,
             NetKind::User(policy) => {
                 f.write_str("user")?;
@@ -148,6 +161,8 @@ mod tests {
             "tap",
             "tap:tap0",
             "tap:tap0,mac=02:00:00:00:00:01",
+            "echo",
+            "echo,mac=02:00:00:00:00:01",
         ] {
             let spec = NetSpec::parse(text).unwrap().unwrap();
             assert_eq!(spec.to_string(), text, "what is shown can be read");
@@ -168,6 +183,8 @@ mod tests {
             "tap:",
             "tap:a-name-that-is-too-long",
             "tap,isolated",
+            "echo,isolated",
+            "echo:0",
         ] {
             let failure = NetSpec::parse(bad).unwrap_err();
             assert_eq!(failure.status(), 2, "{bad}");

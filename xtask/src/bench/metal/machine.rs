@@ -25,6 +25,12 @@ const MEMORY: &str = "256M";
 const FIRST_PROCESS: &str = "console=ttyS0 quiet rdinit=/bench/bench -- -n @/work";
 /// The same, after `/init` has loaded the drivers.
 const AFTER_INIT: &str = "console=ttyS0 quiet ringer.run=\"bench -n @/work\"";
+/// The same, with an address on a network.
+const ON_A_NETWORK: &str = "console=ttyS0 quiet ringer.run=\"ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up; bench -n @/work\"";
+/// A network card behind which somebody sends everything back.
+const CARD: &str = "echo,mac=52:54:00:00:00:01";
+/// The guest's on the monitor.
+const PORT: &str = "[[network]]\nbridged = true\nmac = \"52:54:00:00:00:02\"";
 /// Room for the words in the file, so that its length is always the same.
 const WORDS: usize = 512;
 /// The size of the disk: `disk_read` of the benchmark starts again there.
@@ -55,6 +61,8 @@ struct Guest {
     program: (&'static str, PathBuf),
     initrd: Option<PathBuf>,
     disk: Option<PathBuf>,
+    /// Whether there is a network card.
+    card: bool,
     append: String,
     memory: &'static str,
     /// What the console says at the end if all went well.
@@ -97,10 +105,16 @@ pub fn ours(row: &Row, times: u64, place: Place) -> Result<Counts> {
                 ..Guest::debian(&folder.0, &words(rounds), AFTER_INIT)?
             }
         }
+        Work::WithCard { rounds } => Guest {
+            card: true,
+            end: "ringer-guest: exit 0",
+            ..Guest::debian(&folder.0, &words(rounds), ON_A_NETWORK)?
+        },
         Work::Getpid { rounds } => Guest {
             program: ("bios", root().join("guests/images/m-kernel")),
             initrd: None,
             disk: None,
+            card: false,
             append: format!("getpid={}", times * rounds),
             memory: "128M",
             end: "m-kernel: all calls made",
@@ -119,12 +133,18 @@ pub fn ours(row: &Row, times: u64, place: Place) -> Result<Counts> {
             if let Some(disk) = &guest.disk {
                 command.arg("--disk").arg(format!("{},ro", disk.display()));
             }
+            if guest.card {
+                command.args(["--net", CARD]);
+            }
         }
         Place::Monitor => {
             let bundle = guest.bundle(&folder.0)?;
             command.args(["metal", "run", "--deterministic", "--stats"]);
             command.arg("--monitor").arg(monitor()).arg(bundle);
             command.args(["--", "--append", "stats", "--mips", MIPS]);
+            if guest.card {
+                command.args(["--net", CARD]);
+            }
         }
     }
     let (console, stats) = run(&mut command, guest.end)?;
@@ -219,6 +239,7 @@ impl Guest {
             program: ("kernel", debian.join("Image")),
             initrd: Some(place),
             disk: None,
+            card: false,
             append: append.to_owned(),
             memory: MEMORY,
             end: "count end 0",
@@ -238,6 +259,9 @@ impl Guest {
         }
         if let Some(disk) = &self.disk {
             lines.push(format!("disk = [{{ path = {disk:?} }}]"));
+        }
+        if self.card {
+            lines.push(PORT.to_owned());
         }
         let (description, bundle) = (folder.join("guest.toml"), folder.join("bundle"));
         fs::write(&description, lines.join("\n"))?;

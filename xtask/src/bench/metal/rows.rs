@@ -26,6 +26,9 @@ pub enum Work {
     Waits { rounds: u64 },
     /// The same, after `/init` has loaded the drivers, with a disk.
     WithDisk { rounds: u64 },
+    /// The same, with a network card: on the monitor, a port of a switch that is bridged to the
+    /// machine's card. On both, somebody behind the machine's card sends everything back.
+    WithCard { rounds: u64 },
     /// So many null system calls in the M-mode kernel that works like xv6.
     Getpid { rounds: u64 },
 }
@@ -75,6 +78,7 @@ pub const ROWS: &[Row] = &[
     row("fork", "fork", Work::Waits { rounds: 60 }, Bar::None),
     row("exec", "fork and exec of busybox", Work::Waits { rounds: 15 }, Bar::None),
     row("disk", "64 KiB from a virtio disk", Work::WithDisk { rounds: 200 }, Bar::None),
+    row("net", "64 KiB to a network and back, by UDP (monitor: bridged)", Work::WithCard { rounds: 100 }, Bar::None),
     row("getpid", "null system call of a kernel like xv6", Work::Getpid { rounds: 10_000 }, Bar::Exits(16.0, 5.0)),
 ];
 
@@ -84,9 +88,10 @@ impl Row {
         match self.work {
             Work::Boot => None,
             // The benchmark does them twice: to warm up, and to take the time.
-            Work::Kernel { rounds } | Work::Waits { rounds } | Work::WithDisk { rounds } => {
-                Some(2 * rounds)
-            }
+            Work::Kernel { rounds }
+            | Work::Waits { rounds }
+            | Work::WithDisk { rounds }
+            | Work::WithCard { rounds } => Some(2 * rounds),
             Work::Getpid { rounds } => Some(rounds),
         }
     }

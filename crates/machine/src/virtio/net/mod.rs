@@ -410,7 +410,13 @@ impl VirtioDevice for Net {
                 Ok(())
             }
             RECEIVE => self.receive(io),
-            TRANSMIT => self.transmit(io),
+            TRANSMIT => {
+                self.transmit(io)?;
+                if self.backend.answers_at_once() {
+                    self.receive(io)?;
+                }
+                Ok(())
+            }
             _ if io.has(feature::CTRL_VQ) => {
                 let features = io.features;
                 io.serve(CONTROL, |ram, chain| {

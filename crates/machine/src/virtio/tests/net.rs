@@ -122,6 +122,40 @@ fn frames_go_out() {
     assert_eq!(bench.rig.device().fault(), Some(QueueError::Request));
 }
 
+/// Sends back what it gets.
+struct Mirror(Vec<Vec<u8>>);
+
+impl NetBackend for Mirror {
+    fn send(&mut self, frame: &[u8]) {
+        self.0.push(frame.to_vec());
+    }
+    fn receive(&mut self, into: &mut [u8]) -> Option<usize> {
+        let frame = self.0.pop()?;
+        into.get_mut(..frame.len())?.copy_from_slice(&frame);
+        Some(frame.len())
+    }
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_answer_at_once_is_taken_at_once() {
+    let rig = Rig::new(Box::new(Net::new(Box::new(Mirror(Vec::new())), US)));
+    let mut queues = rig.start(rig.offered(), 3, 16).unwrap();
+    let [receive, transmit, _] = &mut queues[..] else {
+        panic!("it has three queues");
+    };
+    receive.add(rig.ram(), &[writable(BUFFERS + 0x1000, 2048)]);
+    rig.kick(receive);
+    let sent = frame(US, PEER, 60);
+    rig.put(BUFFERS, &[&[0; HEADER][..], &sent].concat());
+    transmit.add(rig.ram(), &[readable(BUFFERS, 72)]);
+    rig.kick(transmit);
+    assert_eq!(receive.take_used(rig.ram()), Some((0, 72)));
+    assert_eq!(rig.bytes(BUFFERS + 0x1000 + 12, 60), sent);
+}
+
 #[test]
 fn frames_come_in() {
     for mask in [u64::MAX, RING, VERSION_1] {
