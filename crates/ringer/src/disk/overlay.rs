@@ -106,19 +106,21 @@ impl Overlay {
         self.state().owned.fill(0);
         blocks
             .iter()
-            .try_for_each(|(number, content)| self.restore_block(*number, content))
+            .try_for_each(|(number, content)| self.restore_blocks(*number, content))
     }
-    /// Puts a saved block back.
-    pub fn restore_block(&self, number: u64, content: &[u8]) -> BackendResult {
-        if number >= self.len.div_ceil(BLOCK) || content.len() as u64 != BLOCK {
+    /// Puts saved blocks back that follow each other, the first with this number.
+    pub fn restore_blocks(&self, first: u64, content: &[u8]) -> BackendResult {
+        let len = content.len() as u64;
+        let end = first.checked_add(len / BLOCK).ok_or(BackendError)?;
+        if !len.is_multiple_of(BLOCK) || end > self.len.div_ceil(BLOCK) {
             return Err(BackendError);
         }
         let mut state = self.state();
         state
             .writes
-            .write_all_at(content, number * BLOCK)
+            .write_all_at(content, first * BLOCK)
             .map_err(|_| BackendError)?;
-        state.own(number)
+        (first..end).try_for_each(|block| state.own(block))
     }
 }
 
@@ -331,11 +333,16 @@ mod tests {
         let base = Box::new(FileDisk::new(open(), true, true));
         let copy = Overlay::new(base, false).unwrap();
         overlay
-            .for_each_block(|number, block| copy.restore_block(number, block))
+            .for_each_block(|number, block| copy.restore_blocks(number, block))
             .unwrap()
             .unwrap();
         OverlayDisk(copy.clone()).read(0, &mut back).unwrap();
         assert_eq!(back, model);
-        assert!(copy.restore_block(11, &[0; 4096]).is_err());
+        for (first, len) in [(11, 4096), (9, 3 * 4096), (0, 100), (u64::MAX, 4096)] {
+            assert!(
+                copy.restore_blocks(first, &vec![0; len]).is_err(),
+                "{first}"
+            );
+        }
     }
 }

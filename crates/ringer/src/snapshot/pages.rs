@@ -58,13 +58,14 @@ impl<W: Write> PageWriter<W> {
     }
 }
 
-/// Reads a file of pages and gives each to `take`, which says whether the number is possible.
+/// Reads a file of pages and gives them to `take`, several in sequence at once with the first one's
+/// number; it says whether there can be such pages.
 pub fn read(
     mut source: impl Read,
     mut take: impl FnMut(u64, &[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
     let truncated = |_| "a file of pages is truncated".to_string();
-    let mut page = [0; PAGE];
+    let mut room = vec![0; RUN * PAGE];
     loop {
         let mut field = [0; 8];
         source.read_exact(&mut field).map_err(truncated)?;
@@ -74,9 +75,13 @@ pub fn read(
         if count == 0 {
             return Ok(());
         }
-        for index in 0..count {
-            source.read_exact(&mut page).map_err(truncated)?;
-            take(first.wrapping_add(index), &page)?;
+        let mut done = 0;
+        while done < count {
+            let some = (count - done).min(RUN as u64);
+            let pages = room.get_mut(..some as usize * PAGE).unwrap_or_default();
+            source.read_exact(pages).map_err(truncated)?;
+            take(first.wrapping_add(done), pages)?;
+            done += some;
         }
     }
 }

@@ -308,7 +308,7 @@ pub fn restore(vm: &Vm, config: &VmConfig, reader: &Reader) -> Result<(), Failur
             reader
                 .pages(&part::overlay(number), |number, content| {
                     overlay
-                        .restore_block(number, content)
+                        .restore_blocks(number, content)
                         .map_err(|error| error.to_string())
                 })
                 .map_err(Failure::monitor)?;
