@@ -8,7 +8,6 @@ pub const INTERVAL: usize = 100_000;
 
 const MPP: usize = 3 << 11;
 const MPP_S: usize = 1 << 11;
-const MIE: usize = 1 << 3;
 const MTIE: usize = 1 << 7;
 const STIE: usize = 1 << 5;
 const SUPERVISOR_INTERRUPTS: usize = 1 << 9 | 1 << 5 | 1 << 1;
@@ -78,6 +77,7 @@ fn arm_clint(hart: usize) {
         csr::write!(mscratch, scratch as usize);
     }
     csr::write!(mtvec, machine_timer_vector as *const () as usize);
-    csr::write!(mstatus, csr::read!(mstatus) | MIE);
+    // Not `mstatus.MIE`: below M-mode the timer interrupts anyway (privileged manual 3.1.6.1), and
+    // before the mret it would overwrite the mepc and MPP that lead to `main`.
     csr::write!(mie, csr::read!(mie) | MTIE);
 }
