@@ -6,11 +6,11 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ringer_machine::clock::{Clock, NANOS_PER_TICK, TICKS_PER_SECOND, VirtualClock};
 
 use crate::hardware::platform::Platform;
-use crate::hardware::timer::Timer;
+use crate::hardware::timer::Time;
 
 /// The clock of one guest.
 pub struct GuestClock {
-    timer: Timer,
+    time: Time,
     /// Ticks of the real timer in a second.
     timebase: u64,
     /// What is added to the real time.
@@ -25,7 +25,7 @@ pub fn epoch(platform: &Platform) -> u64 {
     let Some(wall_clock) = platform.wall_clock else {
         return VirtualClock::EPOCH_NANOS;
     };
-    let ticks = in_guest_ticks(platform.timer.now(), platform.timebase);
+    let ticks = in_guest_ticks(platform.time.now(), platform.timebase);
     let passed = ticks.saturating_mul(NANOS_PER_TICK);
     wall_clock.nanos().wrapping_sub(passed)
 }
@@ -40,16 +40,16 @@ fn in_guest_ticks(ticks: u64, timebase: u64) -> u64 {
 
 impl GuestClock {
     /// A clock that shows the real time.
-    pub fn new(timer: Timer, timebase: u64, epoch: u64) -> Self {
+    pub fn new(time: Time, timebase: u64, epoch: u64) -> Self {
         Self {
-            timer,
+            time,
             timebase,
             offset: AtomicU64::new(0),
             epoch,
         }
     }
     fn real_ticks(&self) -> u64 {
-        in_guest_ticks(self.timer.now(), self.timebase)
+        in_guest_ticks(self.time.now(), self.timebase)
     }
     /// Whether the real hart's own `time` is this clock's, so that guests may read that.
     pub fn is_real(&self) -> bool {

@@ -12,8 +12,8 @@ use spin::Mutex;
 
 use crate::hardware::serial::Serial;
 
-/// Typed bytes that wait for a guest at most.
-const TYPED_AHEAD: usize = 4096;
+/// Typed bytes that wait for a guest, or for the monitor to look at them, at most.
+pub const TYPED_AHEAD: usize = 4096;
 /// The latest output of each guest, shown when the terminal turns to it.
 const REMEMBERED: usize = 4096;
 /// A line that was begun is shown when it was found the same so often: it may be a prompt. A guest

@@ -74,8 +74,6 @@ impl Abilities {
 pub struct Cpu {
     /// Its place among the monitor's harts.
     pub index: usize,
-    /// Its number, and its place in the ACLINT.
-    pub hart: usize,
     /// What it can do.
     pub abilities: Abilities,
     /// The way in and out.
@@ -90,15 +88,14 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// The hart with this number, made ready to run guests.
-    pub fn new(index: usize, hart: usize) -> Self {
+    /// The hart that this runs on, made ready to run guests.
+    pub fn new(index: usize) -> Self {
         let passage = Passage::default();
         // Everything traps to the monitor.
         csr::write!("medeleg", 0);
         csr::write!("mideleg", 0);
         let cpu = Self {
             index,
-            hart,
             abilities: Abilities::find(),
             passage_cost: passage.measure(),
             passage,
@@ -180,7 +177,9 @@ impl Cpu {
         let new = ticks != self.timer;
         if new {
             self.timer = ticks;
-            monitor.platform.timer.set(self.hart, ticks);
+            if let Some(timer) = monitor.platform.timer(self.index) {
+                timer.set(ticks);
+            }
         }
         new
     }
@@ -209,7 +208,7 @@ impl Cpu {
             // the definition may never trap.
             self.take_interrupts(monitor);
             monitor.housekeeping();
-            let now = monitor.platform.timer.now();
+            let now = monitor.platform.time.now();
             // Before the schedule says who runs here: whoever then finds it there and wants
             // its slice ended must not be overlooked.
             let port = monitor.port(self.index);
@@ -219,7 +218,7 @@ impl Cpu {
             match next {
                 Next::Run { hart, until } => {
                     let slice = monitor.run(self, hart, until);
-                    let ticks = monitor.platform.timer.now().saturating_sub(now);
+                    let ticks = monitor.platform.time.now().saturating_sub(now);
                     let after = match slice {
                         Slice::More => State::Ready,
                         Slice::Sleeps(until) => State::Waiting(until),
@@ -249,8 +248,10 @@ impl Cpu {
     /// Does what the real hart's pending interrupts ask for.
     pub fn take_interrupts(&mut self, monitor: &Monitor) {
         let pending = csr::read!("mip");
-        if pending & irq::MSI != 0 {
-            monitor.platform.timer.acknowledge(self.hart);
+        if pending & irq::MSI != 0
+            && let Some(timer) = monitor.platform.timer(self.index)
+        {
+            timer.acknowledge();
         }
         if pending & irq::MTI != 0 {
             self.set_timer(monitor, u64::MAX);

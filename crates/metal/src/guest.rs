@@ -129,9 +129,9 @@ impl Guest {
                 Lines::with_waker(Arc::new(bell).into())
             })
             .collect();
-        let timer = around.platform.timer;
+        let time = around.platform.time;
         let clock = Arc::new(GuestClock::new(
-            timer,
+            time,
             around.platform.timebase,
             around.epoch,
         ));

@@ -12,7 +12,7 @@ use ringer_metal::schedule::{Kick, Schedule};
 use spin::{Mutex, Once};
 
 use crate::bridge::Bridge;
-use crate::console::Console;
+use crate::console::{Console, TYPED_AHEAD};
 use crate::cpu::{Cpu, CpuPort};
 use crate::exits::Exits;
 use crate::guest::{Guest, Life, Order};
@@ -121,8 +121,8 @@ impl Monitor {
     }
 
     fn interrupt(&self, cpu: usize) {
-        if let Some(hart) = self.platform.harts().get(cpu) {
-            self.platform.timer.kick(*hart);
+        if let Some(timer) = self.platform.timer(cpu) {
+            timer.kick();
         }
     }
 
@@ -232,7 +232,7 @@ impl Monitor {
     /// What is done between slices: orders, lines that were begun, devices that have news.
     pub fn housekeeping(&self) {
         self.deliver();
-        let now = self.platform.timer.now();
+        let now = self.platform.time.now();
         let due = self.due.load(Ordering::SeqCst);
         let next = now.saturating_add(self.platform.ticks(HOUSEKEEPING));
         let exchange =
@@ -285,13 +285,13 @@ impl Monitor {
             *order = None;
             match what {
                 Order::Reset => {
-                    let before = self.platform.timer.now();
+                    let before = self.platform.time.now();
                     let started = guest.start();
                     match &started {
                         Ok(()) => self.say_of(guest, format_args!("starts again")),
                         Err(error) => self.say_of(guest, format_args!("cannot start: {error}")),
                     }
-                    let ticks = self.platform.timer.now().saturating_sub(before);
+                    let ticks = self.platform.time.now().saturating_sub(before);
                     self.schedule.lock().charge(guest.number, ticks);
                     match started {
                         Ok(()) => self.release(guest),
@@ -399,7 +399,11 @@ impl Monitor {
         while let Some(source) = interrupts.claim() {
             if matches!(self.platform.serial, Some((_, irq)) if irq == source) {
                 while let Some(byte) = self.console.receive() {
-                    self.typed.lock().push_back(byte);
+                    let mut typed = self.typed.lock();
+                    // Dropped, as by a serial port, if the harts are too busy to look.
+                    if typed.len() < TYPED_AHEAD {
+                        typed.push_back(byte);
+                    }
                 }
                 self.look_soon();
             }

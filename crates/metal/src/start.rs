@@ -105,7 +105,7 @@ fn work(hart: usize) -> ! {
         }
     };
     monitor.at_work.fetch_add(1, Ordering::Relaxed);
-    Cpu::new(index, hart).work()
+    Cpu::new(index).work()
 }
 
 /// Why there are no guests. It is found out before there is a heap.

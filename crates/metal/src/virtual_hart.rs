@@ -367,7 +367,7 @@ impl VirtualHart {
                 if why == Why::Timer {
                     board.look_at_clock(self.hart.id);
                     self.hart.effects |= Effects::INTERRUPTS;
-                    if monitor.platform.timer.now() >= until {
+                    if monitor.platform.time.now() >= until {
                         return Some(Exit::Budget);
                     }
                 }
@@ -491,7 +491,7 @@ impl VirtualHart {
         }
         board.look_at_clock(self.hart.id);
         self.hart.effects |= Effects::INTERRUPTS;
-        (monitor.platform.timer.now() >= until).then_some(Exit::Budget)
+        (monitor.platform.time.now() >= until).then_some(Exit::Budget)
     }
 
     /// Takes the floating-point registers out of the real hart.

@@ -11,7 +11,7 @@ use super::devices::Registers;
 use super::interrupts::Interrupts;
 use super::power::Power;
 use super::serial::Serial;
-use super::timer::Timer;
+use super::timer::{HartTimer, Time};
 use super::virtio::Slot;
 use super::wall_clock::WallClock;
 
@@ -24,7 +24,7 @@ const VIRTIO_SLOTS: usize = 64;
 /// What is there.
 #[derive(Debug)]
 pub struct Platform {
-    /// The harts' numbers; hart `n` of the ACLINT is the one with number `n`.
+    /// The harts' numbers.
     pub harts: [usize; MAX_CPUS],
     /// How many of these there are.
     pub hart_count: usize,
@@ -33,12 +33,14 @@ pub struct Platform {
     /// The device tree itself.
     pub device_tree: Span,
     /// The clock.
-    pub timer: Timer,
+    pub time: Time,
+    /// The harts' timers, in the order of `harts`.
+    timers: [Option<HartTimer>; MAX_CPUS],
     /// Its ticks in a second.
     pub timebase: u64,
     /// The serial port and its interrupt.
     pub serial: Option<(Serial, u32)>,
-    /// The interrupt controller, seen from the hart that starts the machine.
+    /// The interrupt controller, seen from the hart that starts the machine, or from another one.
     pub interrupts: Option<Interrupts>,
     /// The clock that knows the date, if there is one.
     pub wall_clock: Option<WallClock>,
@@ -64,12 +66,19 @@ pub enum Unusable {
     #[error("there is no device tree")]
     NoTree,
     /// Without a clock there are no timers and no time slices.
-    #[error("the device tree has no CLINT (sifive,clint0, riscv,clint0)")]
+    #[error(
+        "the device tree has no CLINT (sifive,clint0, riscv,clint0) or ACLINT (riscv,aclint-mtimer, \
+         riscv,aclint-mswi), or none for some of the harts"
+    )]
     NoTimer,
 }
 
 fn registers(node: FdtNode<'_, '_>) -> Option<Registers> {
-    let region = node.reg()?.next()?;
+    registers_at(node, 0)
+}
+
+fn registers_at(node: FdtNode<'_, '_>, place: usize) -> Option<Registers> {
+    let region = node.reg()?.nth(place)?;
     // SAFETY: the device tree says that a device is there. It comes from whoever built the
     // machine, and is as much to be trusted as the machine.
     Some(unsafe { Registers::new(region.starting_address as usize, region.size?) })
@@ -113,8 +122,12 @@ impl Platform {
             hart_count += 1;
         }
 
-        let clint = fdt.find_compatible(&["riscv,clint0", "sifive,clint0"]);
-        let timer = Timer::clint(clint.and_then(registers).ok_or(Unusable::NoTimer)?);
+        let mut timers = [None; MAX_CPUS];
+        let known = harts.iter().take(hart_count);
+        for (timer, hart) in timers.iter_mut().zip(known) {
+            *timer = Some(hart_timer(&fdt, *hart).ok_or(Unusable::NoTimer)?);
+        }
+        let time = clock(&fdt).ok_or(Unusable::NoTimer)?;
         let timebase = number(cpus, "timebase-frequency").ok_or(Unusable::NoTimer)?;
 
         let mut memory = [None; MEMORY_REGIONS];
@@ -137,14 +150,14 @@ impl Platform {
             });
         let plic = fdt.find_compatible(&["riscv,plic0", "sifive,plic-1.0.0"]);
         let interrupts = plic.and_then(|node| {
-            let context = plic_context(&fdt, node, boot_hart)?;
+            // In a machine with several sockets it may not know the hart that came first.
+            let mut others = harts.iter().take(hart_count);
+            let context = plic_context(&fdt, node, boot_hart)
+                .or_else(|| others.find_map(|hart| plic_context(&fdt, node, *hart)))?;
             Some(Interrupts::new(registers(node)?, context))
         });
         let mut virtio = [None; VIRTIO_SLOTS];
-        let slots = fdt.all_nodes().filter(|node| {
-            let mut names = node.compatible().into_iter().flat_map(|names| names.all());
-            names.any(|name| name == "virtio,mmio") && is_enabled(*node)
-        });
+        let slots = of_kind(&fdt, &["virtio,mmio"]);
         for (place, node) in virtio.iter_mut().zip(slots) {
             *place = registers(node).map(|registers| Slot {
                 registers,
@@ -165,7 +178,8 @@ impl Platform {
             hart_count,
             memory,
             device_tree: Span::new(tree as u64, fdt.total_size() as u64),
-            timer,
+            time,
+            timers,
             timebase,
             serial,
             interrupts,
@@ -213,6 +227,10 @@ impl Platform {
     pub fn ticks(&self, milliseconds: u64) -> u64 {
         self.timebase.saturating_mul(milliseconds) / 1000
     }
+    /// The timer of real hart `cpu`.
+    pub fn timer(&self, cpu: usize) -> Option<HartTimer> {
+        self.timers.get(cpu).copied().flatten()
+    }
     /// The numbers of all harts.
     pub fn harts(&self) -> &[usize] {
         self.harts.get(..self.hart_count).unwrap_or_default()
@@ -243,16 +261,83 @@ fn next_stage(info: usize) -> Option<u64> {
     (magic == FW_DYNAMIC_MAGIC && next != 0).then_some(next)
 }
 
-/// Which context of the PLIC interrupts `hart` in M-mode: the place of its pair (controller of
-/// the hart, 11) in `interrupts-extended`.
-fn plic_context(fdt: &Fdt<'_>, plic: FdtNode<'_, '_>, hart: usize) -> Option<usize> {
+/// The name of the controller of `hart` by which devices say whom they interrupt.
+fn controller(fdt: &Fdt<'_>, hart: usize) -> Option<u32> {
     let cpus = fdt.find_node("/cpus")?;
     let cpu = (cpus.children()).find(|node| number(*node, "reg") == Some(hart as u64))?;
     let controller =
         (cpu.children()).find(|node| node.property("interrupt-controller").is_some())?;
-    let phandle = number(controller, "phandle")? as u32;
-    let pairs = plic.property("interrupts-extended")?.value.chunks_exact(8);
+    Some(number(controller, "phandle")? as u32)
+}
+
+/// Whom a device interrupts, and by which interrupt.
+fn targets<'a>(node: FdtNode<'_, 'a>) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+    let value = node.property("interrupts-extended").map(|list| list.value);
+    value.unwrap_or_default().chunks_exact(8).map(|pair| {
+        let cell = |at| {
+            pair.iter()
+                .skip(at)
+                .take(4)
+                .fold(0, |all, byte| all << 8 | u32::from(*byte))
+        };
+        (cell(0), cell(4))
+    })
+}
+
+/// Which context of the PLIC interrupts `hart` in M-mode.
+fn plic_context(fdt: &Fdt<'_>, plic: FdtNode<'_, '_>, hart: usize) -> Option<usize> {
     const MACHINE_EXTERNAL: u32 = 11;
-    let wanted = (u64::from(phandle) << 32 | u64::from(MACHINE_EXTERNAL)).to_be_bytes();
-    pairs.into_iter().position(|pair| pair == wanted)
+    let wanted = (controller(fdt, hart)?, MACHINE_EXTERNAL);
+    targets(plic).position(|target| target == wanted)
+}
+
+/// The place of `hart` in a device that has something for each hart that it interrupts so.
+fn place_in(node: FdtNode<'_, '_>, controller: u32, interrupt: u32) -> Option<usize> {
+    let mut harts = targets(node).filter(|(_, kind)| *kind == interrupt);
+    harts.position(|(hart, _)| hart == controller)
+}
+
+const CLINT: [&str; 2] = ["riscv,clint0", "sifive,clint0"];
+/// Offsets in a CLINT, which an ACLINT has as devices of their own.
+const CLINT_MTIMECMP: usize = 0x4000;
+const CLINT_MTIME: usize = 0xbff8;
+
+fn of_kind<'b, 'a>(fdt: &'b Fdt<'a>, kinds: &'b [&str]) -> impl Iterator<Item = FdtNode<'b, 'a>> {
+    fdt.all_nodes().filter(move |node| {
+        let mut names = node.compatible().into_iter().flat_map(|names| names.all());
+        names.any(|name| kinds.contains(&name)) && is_enabled(*node)
+    })
+}
+
+/// The clock: all that there are agree.
+fn clock(fdt: &Fdt<'_>) -> Option<Time> {
+    let clint = || Some(registers(of_kind(fdt, &CLINT).next()?)?.part(CLINT_MTIME));
+    // The mtimer's first registers are mtime, the others mtimecmp.
+    let aclint = || registers(of_kind(fdt, &["riscv,aclint-mtimer"]).next()?);
+    clint().or_else(aclint).map(Time::new)
+}
+
+fn hart_timer(fdt: &Fdt<'_>, hart: usize) -> Option<HartTimer> {
+    const MACHINE_SOFTWARE: u32 = 3;
+    const MACHINE_TIMER: u32 = 7;
+    let controller = controller(fdt, hart)?;
+    let software = |node| {
+        let place = place_in(node, controller, MACHINE_SOFTWARE)?;
+        Some(registers(node)?.part(4 * place))
+    };
+    let in_clint = |node| {
+        let place = place_in(node, controller, MACHINE_TIMER)?;
+        Some(registers(node)?.part(CLINT_MTIMECMP + 8 * place))
+    };
+    let in_aclint = |node| {
+        let place = place_in(node, controller, MACHINE_TIMER)?;
+        Some(registers_at(node, 1)?.part(8 * place))
+    };
+    let software = of_kind(fdt, &CLINT)
+        .chain(of_kind(fdt, &["riscv,aclint-mswi"]))
+        .find_map(software)?;
+    let compare = of_kind(fdt, &CLINT)
+        .find_map(in_clint)
+        .or_else(|| of_kind(fdt, &["riscv,aclint-mtimer"]).find_map(in_aclint))?;
+    Some(HartTimer::new(software, compare))
 }

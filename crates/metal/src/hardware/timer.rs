@@ -1,45 +1,47 @@
-//! The ACLINT (or CLINT): the real machine's clock, each hart's timer, and interrupts from hart
-//! to hart.
+//! The ACLINT, or CLINTs: the real machine's clock, each hart's timer, and interrupts from hart to
+//! hart. A machine with several sockets has a CLINT in each.
 
 use super::devices::Registers;
 
-/// Offsets in a CLINT, and of the two devices that an ACLINT splits it into.
-const MTIMECMP: usize = 0x4000;
-const MTIME: usize = 0xbff8;
-
-/// The device.
+/// The clock that all harts share.
 #[derive(Clone, Copy, Debug)]
-pub struct Timer {
-    software: Registers,
-    compare: Registers,
-    time: Registers,
-}
+pub struct Time(Registers);
 
-impl Timer {
-    /// A CLINT.
-    pub fn clint(registers: Registers) -> Self {
-        Self {
-            software: registers,
-            compare: registers.part(MTIMECMP),
-            time: registers.part(MTIME),
-        }
+impl Time {
+    /// The clock whose register is the first of these.
+    pub fn new(register: Registers) -> Self {
+        Self(register)
     }
     /// Now, in ticks.
-    pub fn now(&self) -> u64 {
-        self.time.read64(0)
+    pub fn now(self) -> u64 {
+        self.0.read64(0)
     }
-    /// Has hart `index` (by its place in the device) interrupted at `ticks`.
-    pub fn set(&self, index: usize, ticks: u64) {
-        self.compare.write64(8 * index, ticks);
+}
+
+/// One hart's timer, and the interrupt by which others call it.
+#[derive(Clone, Copy, Debug)]
+pub struct HartTimer {
+    software: Registers,
+    compare: Registers,
+}
+
+impl HartTimer {
+    /// By the first of the registers at each place: `msip` and `mtimecmp` of the hart.
+    pub fn new(software: Registers, compare: Registers) -> Self {
+        Self { software, compare }
     }
-    /// Interrupts hart `index`.
-    pub fn kick(&self, index: usize) {
+    /// Has the hart interrupted at `ticks`.
+    pub fn set(self, ticks: u64) {
+        self.compare.write64(0, ticks);
+    }
+    /// Interrupts the hart.
+    pub fn kick(self) {
         super::csr::fence_all();
-        self.software.write32(4 * index, 1);
+        self.software.write32(0, 1);
     }
-    /// Ends the interruption of hart `index`.
-    pub fn acknowledge(&self, index: usize) {
-        self.software.write32(4 * index, 0);
+    /// Ends the interruption of the hart.
+    pub fn acknowledge(self) {
+        self.software.write32(0, 0);
         super::csr::fence_all();
     }
 }
