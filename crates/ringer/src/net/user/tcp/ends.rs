@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use minicbor::{Decode, Encode};
-use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
+use smoltcp::wire::{TcpControl, TcpSeqNumber};
 
 use super::MOST;
+use super::flow::header;
 use crate::net::user::addresses::Pair;
 use crate::net::user::wire::Wire;
 
@@ -103,20 +104,7 @@ impl Ends {
                 let end = u64::from(pair.outside.port()) << 16 | u64::from(pair.guest.port());
                 TcpSeqNumber(random(end << 16 ^ u64::from(*times) << 1 ^ salt) as i32)
             };
-            let segment = TcpRepr {
-                src_port: pair.outside.port(),
-                dst_port: pair.guest.port(),
-                control: TcpControl::None,
-                seq_number: number(0),
-                ack_number: Some(number(1)),
-                window_len: 0,
-                window_scale: None,
-                max_seg_size: None,
-                sack_permitted: false,
-                sack_ranges: [None; 3],
-                timestamp: None,
-                payload: &[],
-            };
+            let segment = header(pair, TcpControl::None, number(0), Some(number(1)));
             wire.send_tcp(pair, &segment, (&[], &[]), u16::MAX);
         }
         state.lost.retain(|_, times| *times > 0);

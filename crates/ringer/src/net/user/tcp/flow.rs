@@ -22,7 +22,7 @@ use crate::net::user::wire::{Pieces, Wire};
 use host_side::{Backlog, HostSide};
 use segment::before;
 
-pub use segment::Segment;
+pub use segment::{Segment, header};
 
 /// Data in one segment of ours and, by announcement, of the guest's.
 const MSS: u16 = (MTU - 40) as u16;

@@ -20,7 +20,7 @@ use super::addresses::Pair;
 use super::sockets::{self, Ready, Token, Watch};
 use super::wire::Wire;
 pub use ends::{Ends, SavedPair};
-use flow::{Fate, Flow, Segment};
+use flow::{Fate, Flow, Segment, header};
 
 /// Connections at the same time.
 pub const MOST: usize = 1024;
@@ -224,19 +224,6 @@ fn refuse(pair: &Pair, segment: &Segment<'_>, wire: &Wire) {
         Some(ack) => (ack, None),
         None => (TcpSeqNumber(0), Some(repr.seq_number + repr.segment_len())),
     };
-    let reset = TcpRepr {
-        src_port: pair.outside.port(),
-        dst_port: pair.guest.port(),
-        control: TcpControl::Rst,
-        seq_number: seq,
-        ack_number: ack,
-        window_len: 0,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: &[],
-    };
+    let reset = header(pair, TcpControl::Rst, seq, ack);
     wire.send_tcp(pair, &reset, (&[], &[]), u16::MAX);
 }

@@ -1,6 +1,8 @@
 //! A segment of the guest, and numbers on the circle that TCP counts bytes on.
 
-use smoltcp::wire::{TcpRepr, TcpSeqNumber};
+use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
+
+use crate::net::user::addresses::Pair;
 
 /// A segment of the guest, checked.
 pub struct Segment<'a>(pub TcpRepr<'a>);
@@ -28,4 +30,27 @@ pub fn before(a: u32, b: u32) -> bool {
 /// As smoltcp takes it.
 pub fn number(value: u32) -> TcpSeqNumber {
     TcpSeqNumber(value as i32)
+}
+
+/// A segment to the guest without data, options and window.
+pub fn header(
+    pair: &Pair,
+    control: TcpControl,
+    seq: TcpSeqNumber,
+    ack: Option<TcpSeqNumber>,
+) -> TcpRepr<'static> {
+    TcpRepr {
+        src_port: pair.outside.port(),
+        dst_port: pair.guest.port(),
+        control,
+        seq_number: seq,
+        ack_number: ack,
+        window_len: 0,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    }
 }

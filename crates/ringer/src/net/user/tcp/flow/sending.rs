@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use smoltcp::wire::{TcpControl, TcpRepr};
 
-use super::segment::{before, number};
+use super::segment::{before, header, number};
 use super::{Fate, Flow, MSS, NOTHING, SCALE, Segment, Stage};
 use crate::net::user::wire::Wire;
 
@@ -157,18 +157,13 @@ impl Flow {
             self.receive_window()
         };
         TcpRepr {
-            src_port: self.pair.outside.port(),
-            dst_port: self.pair.guest.port(),
-            control,
-            seq_number: number(seq),
-            ack_number: Some(number(self.expected)),
             window_len: (kept >> scale).min(65535) as u16,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
-            payload: &[],
+            ..header(
+                &self.pair,
+                control,
+                number(seq),
+                Some(number(self.expected)),
+            )
         }
     }
     /// Calls the guest, or answers its call.
