@@ -211,19 +211,24 @@ impl Traveller<'_> {
         }
     }
 
+    /// The machine is again what it was at a checkpoint.
+    fn return_to(&mut self, history: &mut History, number: usize) -> Result<(), String> {
+        history.restore(
+            number,
+            self.vm,
+            self.clock,
+            &mut self.schedule,
+            &mut self.seats,
+        )
+    }
+
     fn search(&mut self, history: &mut History, what: &Backwards) -> Result<Found, String> {
         let mut until = self.now();
         // The last instruction of a hart is mostly near: then what lies before it need not be seen.
         let mut is_near = matches!(what, Backwards::Step(_));
         // From the last checkpoint to the present, then from the one before to that, and so on.
         while let Some(number) = history.before(until) {
-            history.restore(
-                number,
-                self.vm,
-                self.clock,
-                &mut self.schedule,
-                &mut self.seats,
-            )?;
+            self.return_to(history, number)?;
             let mut from = self.now();
             let mut number = number;
             if std::mem::take(&mut is_near) && from.round + 2 < until.round {
@@ -239,18 +244,12 @@ impl Traveller<'_> {
             }
             if let Some(seen) = self.watch_until(until, what)? {
                 // Once more, and no further.
-                history.restore(
-                    number,
-                    self.vm,
-                    self.clock,
-                    &mut self.schedule,
-                    &mut self.seats,
-                )?;
+                self.return_to(history, number)?;
                 return self.arrive(seen, what);
             }
             until = from;
             if history.before(until).is_none() {
-                history.restore(0, self.vm, self.clock, &mut self.schedule, &mut self.seats)?;
+                self.return_to(history, 0)?;
                 break;
             }
         }

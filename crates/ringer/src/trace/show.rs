@@ -79,11 +79,8 @@ pub fn describe(event: &Event, trace: &TraceFile) -> String {
             offset,
             bytes,
             value,
-        } => format!(
-            "{}+{offset:#x}, {bytes} bytes: {value:#x}",
-            trace.device(device)
-        ),
-        What::Store {
+        }
+        | What::Store {
             device,
             offset,
             bytes,
