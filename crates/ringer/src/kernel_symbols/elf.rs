@@ -40,14 +40,16 @@ impl Run<'_> {
     fn is_code(&self) -> bool {
         self.symbols.first().is_some_and(|symbol| symbol.is_code)
     }
-    /// How far the symbol at `index` goes: to the next address that has a name.
-    fn size(&self, index: usize) -> u64 {
-        let mut from_here = self.symbols.iter().skip(index).map(|symbol| symbol.address);
-        let Some(start) = from_here.next() else {
-            return 0;
-        };
-        let next = from_here.find(|&address| address > start);
-        next.unwrap_or(self.end).saturating_sub(start)
+    /// How far a symbol goes: to the next address that has a name. By halves, as a list may have
+    /// any number of names for one address.
+    fn size(&self, symbol: &Symbol) -> u64 {
+        let start = symbol.address;
+        let behind = self.symbols.partition_point(|other| other.address <= start);
+        let next = self
+            .symbols
+            .get(behind)
+            .map_or(self.end, |next| next.address);
+        next.saturating_sub(start)
     }
 }
 
@@ -71,7 +73,7 @@ pub fn write(symbols: &[Symbol]) -> Vec<u8> {
     names.add("");
     let (mut local, mut global) = (vec![0; ENTRY as usize], Vec::new());
     for (number, run) in runs.iter().enumerate() {
-        for (index, symbol) in run.symbols.iter().enumerate() {
+        for symbol in run.symbols {
             let table = if symbol.is_global {
                 &mut global
             } else {
@@ -82,7 +84,7 @@ pub fn write(symbols: &[Symbol]) -> Vec<u8> {
             table.extend([u8::from(symbol.is_global) << 4 | sort, 0]);
             table.extend((number as u16 + 1).to_le_bytes());
             table.extend(symbol.address.to_le_bytes());
-            table.extend(run.size(index).to_le_bytes());
+            table.extend(run.size(symbol).to_le_bytes());
         }
     }
     let locals = local.len() as u64 / ENTRY;
